@@ -1,0 +1,50 @@
+# Everything a new checkout needs: `make demo` and `make test` set themselves up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.set-up
+# pip's own find-links (a folder of wheels) is honoured where one is configured
+LINKS := $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
+
+.PHONY: setup demo test test-slow lint types contracts docs notebooks bench check clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "uv>=0.5"
+	$(BIN)/uv pip install --python $(BIN)/python $(addprefix --find-links ,$(LINKS)) --constraint constraints.txt --editable ".[test,docs]"
+	touch $@
+
+demo: setup
+	$(BIN)/python -m hybrid_attention.demo
+
+test: setup
+	$(BIN)/python -m pytest -n 2
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+contracts: setup
+	$(BIN)/lint-imports
+
+docs: setup
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+notebooks: setup
+	$(BIN)/python -m pytest --nbmake --override-ini addopts= notebooks
+
+bench: setup
+	$(BIN)/python -m benchmarks
+
+check: test lint types contracts docs notebooks test-slow
+
+clean:
+	rm -rf $(VENV) docs/_build build dist
