@@ -1,7 +1,8 @@
 """Ising models and the samplers that need no quantum device."""
 
+from classical.exact import ExactSampler
 from classical.ising import IsingModel, all_configurations
 from classical.sampler import Sampler
 from classical.samples import Samples
 
-__all__ = ["IsingModel", "Sampler", "Samples", "all_configurations"]
+__all__ = ["ExactSampler", "IsingModel", "Sampler", "Samples", "all_configurations"]

@@ -1,0 +1,285 @@
+"""Exact Boltzmann moments, log-partition function and perfect samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from classical import bilinear
+from classical.bilinear import BilinearForm, Halves
+from classical.ising import IsingModel
+from classical.random import model_seeds, uniforms
+from classical.sampler import Seed, require_shots, require_spins
+from classical.samples import Samples
+
+LARGEST_EXACT = 26
+
+_Read = Callable[[BilinearForm, Halves], Tensor]
+
+
+class Arithmetic(IntEnum):
+    """How a model is summed: the cheapest way in which its partition function cannot underflow."""
+
+    FLOAT32 = 0
+    FLOAT64 = 1
+    LOGARITHMIC = 2
+
+
+@dataclass(frozen=True)
+class ExactSampler:
+    """Exact Boltzmann statistics by the bilinear form of `classical.bilinear`.
+
+    P(s) = exp(Σ_j h_j s_j + Σ_{j<k} J_jk s_j s_k) / Z, at a cost of 2^{n/2} multiplications by a 2^{n/2} matrix.
+
+    Moments are differentiable in fields and couplings, any number of times. Each model is summed in float32, float64
+    or by logarithms, whichever its own bound on underflow allows (float64 models never in float32); nobody has to ask.
+
+    Args:
+        memory_limit: bytes that intermediate results may take; models are worked through in chunks that fit, and a
+            gradient recomputes each chunk instead of keeping it.
+
+    Raises:
+        ValueError: a memory limit that is not positive.
+    """
+
+    memory_limit: int = 2**30
+
+    def __post_init__(self) -> None:
+        if self.memory_limit <= 0:
+            raise ValueError(f"memory_limit is {self.memory_limit}; give a positive number of bytes")
+
+    @property
+    def max_spins(self) -> int:
+        """Most spins that fit the memory limit, where one model may take four arrays of 2^n float64 numbers."""
+        return max(0, min(LARGEST_EXACT, (self.memory_limit // 32).bit_length() - 1))
+
+    def up_probability(self, model: IsingModel, visible: Tensor | None = None) -> Tensor:
+        """Probability of s_j = +1, right to the dtype's relative precision however small it is.
+
+        P(s_j = +1) = Σ_{s: s_j=+1} exp(log-weight(s)) / Z
+
+        Args:
+            model: the models.
+            visible: bool, (groups or 1, models, spins). A hidden spin is absent: it has probability 0 and acts on no
+                other. All spins are visible by default.
+
+        Returns:
+            (groups, models, spins), differentiable in fields and couplings.
+
+        Raises:
+            ValueError: more spins than fit, or a mask of the wrong shape or dtype.
+        """
+        return self._read(model, bilinear.up_probability, visible)
+
+    def mean(self, model: IsingModel) -> Tensor:
+        """Mean ⟨s⟩ = 2 P(s = +1) − 1, (groups, models, spins), differentiable.
+
+        Args:
+            model: the models.
+
+        Raises:
+            ValueError: more spins than fit.
+        """
+        return 2 * self.up_probability(model) - 1
+
+    def second_moment(self, model: IsingModel) -> Tensor:
+        """Second moment ⟨s sᵀ⟩, (groups, models, spins, spins), differentiable.
+
+        Args:
+            model: the models.
+
+        Raises:
+            ValueError: more spins than fit.
+        """
+        half = 2 ** ((model.spins + 1) // 2)
+        return self._read(model, bilinear.second_moment, extra=3 * half * model.spins)
+
+    def log_partition(self, model: IsingModel) -> Tensor:
+        """Logarithm of the partition function, log Z = log Σ_s exp(log-weight(s)), (groups, models), differentiable.
+
+        Args:
+            model: the models.
+
+        Raises:
+            ValueError: more spins than fit.
+        """
+        return self._read(model, lambda form, _: form.log_z + form.shift)
+
+    def sample(self, model: IsingModel, *, shots: int = 256, seed: Seed = 0) -> Samples:
+        """Draw independent samples of the Boltzmann law itself.
+
+        First half a ~ U_a (C V)_a, then second half b ~ C_ab V_b.
+
+        Args:
+            model: the models.
+            shots: configurations for each model, at least 1.
+            seed: an integer, or int64 (groups, models) with a seed for every model.
+
+        Returns:
+            Samples with one row for each shot and equal weights.
+
+        Raises:
+            ValueError: more spins than fit, shots below 1, or a seed of the wrong shape.
+        """
+        require_shots(shots)
+        seeds = model_seeds(seed, model.groups, model.models, model.fields.device)
+
+        def draw(chunk: _Chunk) -> Tensor:
+            return _draw(chunk.solve(), chunk.halves(), uniforms(chunk.seeds, 2 * shots))
+
+        half = 2 ** (model.spins // 2)
+        with torch.no_grad():
+            spins = self._apply(model, None, seeds, draw, extra=shots * (3 * half + 2 * model.spins))
+        weights = model.fields.new_full((model.groups, model.models, shots), 1 / shots)
+        return Samples(spins.to(torch.int8), weights, shots)
+
+    def arithmetic(self, model: IsingModel, visible: Tensor | None = None) -> Tensor:
+        """Which `Arithmetic` each model needs, int64 (groups, models).
+
+        Args:
+            model: the models.
+            visible: as for `up_probability`.
+        """
+        bound = bilinear.underflow_bound(model.fields, model.couplings, pinned=visible is not None)
+        need = (bound >= bilinear.FLOAT32_RANGE).long() + (bound >= bilinear.FLOAT64_RANGE).long()
+        least = Arithmetic.FLOAT32 if model.fields.dtype == torch.float32 else Arithmetic.FLOAT64
+        return need.clamp(min=int(least))
+
+    def _read(self, model: IsingModel, read: _Read, visible: Tensor | None = None, extra: int = 0) -> Tensor:
+        """One moment of every model, in the dtype of the model."""
+        seeds = torch.zeros(model.fields.shape[:2], dtype=torch.int64, device=model.fields.device)
+        moment = self._apply(model, visible, seeds, lambda chunk: read(chunk.solve(), chunk.halves()), extra)
+        return moment.to(model.fields.dtype)
+
+    def _apply(
+        self, model: IsingModel, visible: Tensor | None, seeds: Tensor, compute: _Compute, extra: int = 0
+    ) -> Tensor:
+        """Run `compute` over chunks of models that need the same arithmetic and put the results back in order."""
+        require_spins(model, self.max_spins, "ExactSampler", "give it more memory_limit or use fewer spins")
+        fields, couplings = model.fields, model.couplings.triu(1)  # no gradient where no coupling can be
+        if visible is not None:
+            _require_mask(visible, model)
+            fields, visible = (
+                bilinear.pin_hidden(fields, couplings, visible),
+                visible.expand(model.groups, -1, -1),
+            )
+        need = self.arithmetic(model, visible)
+        first = int(need[0, 0]) if need.numel() else int(Arithmetic.FLOAT64)
+        if bool((need == first).all()):
+            whole = _Chunk(fields, couplings, visible, seeds, Arithmetic(first))
+            return self._chunks(whole, compute, extra)
+        groups = []
+        for g in range(model.groups):
+            parts, order = [], []
+            for kind in need[g].unique().tolist():
+                index = (need[g] == kind).nonzero().squeeze(-1)
+                one_group = _Chunk(fields, couplings, visible, seeds, Arithmetic(kind)).part(
+                    slice(g, g + 1), index
+                )
+                parts.append(self._chunks(one_group, compute, extra).double())
+                order.append(index)
+            groups.append(torch.cat(parts, 1)[:, torch.cat(order).argsort()])
+        return torch.cat(groups)
+
+    def _chunks(self, whole: _Chunk, compute: _Compute, extra: int) -> Tensor:
+        """Run `compute` over pieces that fit the memory limit, recomputing them for a gradient where there are many."""
+        groups, models, spins = whole.fields.shape
+        size = 4 if whole.arithmetic == Arithmetic.FLOAT32 else 8
+        full, half = 2**spins, 2 ** ((spins + 1) // 2)
+        model_bytes = size * (
+            12 * half + extra + (4 * full if whole.arithmetic == Arithmetic.LOGARITHMIC else 0)
+        )
+        group_bytes = size * 3 * full
+        models_at_once = max(1, min(models, (self.memory_limit - group_bytes) // model_bytes))
+        groups_at_once = max(
+            1, min(groups, self.memory_limit // (group_bytes + models_at_once * model_bytes))
+        )
+        pieces = [
+            whole.part(slice(g, g + groups_at_once), slice(m, m + models_at_once))
+            for g in range(0, groups, groups_at_once)
+            for m in range(0, max(models, 1), models_at_once)
+        ]
+        if len(pieces) == 1:
+            return compute(whole)
+        recompute = torch.is_grad_enabled() and (whole.fields.requires_grad or whole.couplings.requires_grad)
+        results = [
+            checkpoint(compute, piece, use_reentrant=False, preserve_rng_state=False)
+            if recompute
+            else compute(piece)
+            for piece in pieces
+        ]
+        columns = -(-models // models_at_once)
+        return torch.cat([torch.cat(results[i : i + columns], 1) for i in range(0, len(results), columns)])
+
+
+@dataclass(frozen=True, eq=False)
+class _Chunk:
+    """Models that are summed together: their fields (already pinned where some are hidden) and how to sum them."""
+
+    fields: Tensor
+    couplings: Tensor
+    visible: Tensor | None
+    seeds: Tensor
+    arithmetic: Arithmetic
+
+    def part(self, groups: slice, models: slice | Tensor) -> _Chunk:
+        """Some of the groups and models."""
+        return _Chunk(
+            self.fields[groups][:, models],
+            self.couplings[groups],
+            None if self.visible is None else self.visible[groups][:, models],
+            self.seeds[groups][:, models],
+            self.arithmetic,
+        )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type to sum in."""
+        return torch.float32 if self.arithmetic == Arithmetic.FLOAT32 else torch.float64
+
+    def solve(self) -> BilinearForm:
+        """The bilinear form of these models."""
+        logarithmic = self.arithmetic == Arithmetic.LOGARITHMIC
+        return bilinear.solve(
+            self.fields.to(self.dtype), self.couplings.to(self.dtype), self.visible, logarithmic
+        )
+
+    def halves(self) -> Halves:
+        """Configurations of both halves, in the dtype they are summed in."""
+        return bilinear.halves(self.fields.shape[-1], self.dtype, self.fields.device)
+
+
+_Compute = Callable[[_Chunk], Tensor]
+
+
+def _require_mask(visible: Tensor, model: IsingModel) -> None:
+    shapes = [(model.groups, model.models, model.spins), (1, model.models, model.spins)]
+    if visible.dtype != torch.bool or tuple(visible.shape) not in shapes:
+        raise ValueError(
+            f"visible is {visible.dtype} with shape {tuple(visible.shape)}; give torch.bool with shape "
+            f"(groups or 1, models, spins) = {shapes[0]}"
+        )
+
+
+def _draw(form: BilinearForm, s: Halves, numbers: Tensor) -> Tensor:
+    """Independent samples from uniform numbers (groups, models, 2 shots): int8 (groups, models, shots, spins)."""
+    for_a, for_b = numbers.chunk(2, -1)
+    a = _inverse_cumulative(form.probability_a, for_a)
+    group = torch.arange(a.shape[0], device=a.device)[:, None, None]
+    if form.logarithmic:
+        weight_b = torch.softmax(form.log_c[group, a] + form.log_v.unsqueeze(2), -1)
+    else:
+        weight_b = form.log_c.exp()[group, a] * form.log_v.exp().unsqueeze(2)
+    b = _inverse_cumulative(weight_b, for_b.unsqueeze(-1)).squeeze(-1)
+    return torch.cat([s.a.to(torch.int8)[a], s.b.to(torch.int8)[b]], -1)
+
+
+def _inverse_cumulative(weights: Tensor, numbers: Tensor) -> Tensor:
+    """Indices i with probability ∝ weights_i, from uniform numbers in (0, 1), along the last axis."""
+    cumulative = weights.double().cumsum(-1)
+    return torch.searchsorted(cumulative, numbers * cumulative[..., -1:]).clamp_(max=weights.shape[-1] - 1)
