@@ -1,0 +1,135 @@
+"""Boltzmann attention: which keys a query attends to is a configuration of interacting spins."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from classical import ExactSampler, Sampler
+from classical.random import derive_seeds
+from classical.sampler import ExactMoments, Seed, require_shots
+from hybrid_attention.couplings import COUPLINGS
+from hybrid_attention.multihead import MultiHeadAttention
+from hybrid_attention.readout import READOUTS
+from hybrid_attention.visibility import masked_probability
+
+
+class BoltzmannAttention(MultiHeadAttention):
+    """Multi-head attention whose pattern is an interacting Ising model.
+
+    P(s_1 … s_n) ∝ exp(Σ_j h_j s_j + Σ_{j<k} J_jk s_j s_k),  a_j = P(s_j = +1)
+
+    For every query, spin s_j = +1 attends to key j and −1 does not; h_j = q·k_j/√d_head, J is learnable. The values are
+    mixed with weights a_j / Σ a_j ("mean") or a_j ("sum"). The probabilities come from a sampler, exact or not; with
+    samples, gradients are score-function estimates (`boltzmann_mean`).
+
+    Args:
+        embed_dim: width of the tokens, divisible by num_heads.
+        num_heads: number of heads.
+        max_length: longest sequence; a query's model has as many spins as keys it sees.
+        couplings: "position" (one for every pair of key positions), "relative" (every distance), "content" (from the
+            tokens), "fixed" (random, not trained) or "none".
+        position_bias: add a learnable number to the field of every (head, query position, key position).
+        readout: "mean" or "sum".
+        sampler: gives the spin statistics; exact by default.
+        shots: samples for each model where the sampler draws samples.
+        seed: where forward is given no seed, fixes the samples together with a count of the calls made; also fixes
+            "fixed" couplings.
+
+    Raises:
+        ValueError: sizes that do not fit, an unknown name, shots below 2, or a max_length that the sampler cannot hold.
+
+    Reference:
+        Kim and Park, arXiv:2606.12478 (2026), where attention of this kind was proposed.
+    """
+
+    calls: Tensor
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        max_length: int,
+        couplings: str = "position",
+        position_bias: bool = False,
+        readout: str = "mean",
+        sampler: Sampler | None = None,
+        shots: int = 256,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(embed_dim, num_heads, max_length, position_bias)
+        for name, value, known in (("couplings", couplings, COUPLINGS), ("readout", readout, READOUTS)):
+            if value not in known:
+                raise ValueError(f"{name} is {value!r}; use one of {', '.join(known)}")
+        require_shots(shots, least=2)
+        self.sampler: Sampler = ExactSampler() if sampler is None else sampler
+        held = getattr(self.sampler, "max_spins", max_length)
+        if max_length > held:
+            raise ValueError(
+                f"max_length is {max_length}, but {type(self.sampler).__name__} holds at most {held} spins; use a "
+                f"max_length of at most {held} or another sampler"
+            )
+        self.coupling_kind, self.shots, self.seed = couplings, shots, seed
+        self.readout = READOUTS[readout]
+        self.couplings = COUPLINGS[couplings](embed_dim, num_heads, max_length, seed)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+    def weigh(self, fields: Tensor, visible: Tensor | None, keys: Tensor, seed: Seed | None) -> Tensor:
+        """Probability that each key is attended, read out; sums are kept in float32 or float64 under autocast."""
+        with torch.autocast(fields.device.type, enabled=False):
+            wide = torch.float64 if fields.dtype == torch.float64 else torch.float32
+            couplings = self.couplings(keys.to(wide)).to(wide)
+            attended = self._attended(fields.to(wide), couplings, visible, seed)
+            return self.readout(attended)
+
+    def _attended(self, fields: Tensor, couplings: Tensor, visible: Tensor | None, seed: Seed | None) -> Tensor:
+        """P(s_j = +1), (batch, heads, queries, keys), from one batch of Ising models."""
+        batch, heads, queries, keys = fields.shape
+        seeds: Seed = 0
+        if not isinstance(self.sampler, ExactMoments):
+            seeds = self._seeds(batch, queries, seed, fields.device)
+        if self.couplings.per_sequence:
+            # a group is one head of one sequence, its models the queries
+            if visible is not None and visible.shape[:2] != (1, 1):
+                visible = visible.expand(batch, heads, -1, -1)
+            attended = masked_probability(
+                fields.flatten(0, 1),
+                couplings,
+                None if visible is None else visible.flatten(0, 1),
+                sampler=self.sampler,
+                shots=self.shots,
+                seed=seeds.flatten(0, 1) if isinstance(seeds, Tensor) else seeds,
+            )
+            return attended.unflatten(0, (batch, heads))
+        # a group is one head, its models the queries of all sequences
+        if visible is not None:
+            visible = visible.expand(batch, -1, -1, -1).transpose(0, 1).flatten(1, 2)
+        attended = masked_probability(
+            fields.transpose(0, 1).flatten(1, 2),
+            couplings,
+            visible,
+            sampler=self.sampler,
+            shots=self.shots,
+            seed=seeds.transpose(0, 1).flatten(1, 2) if isinstance(seeds, Tensor) else seeds,
+        )
+        return attended.unflatten(1, (batch, queries)).transpose(0, 1)
+
+    def _seeds(self, batch: int, queries: int, seed: Seed | None, device: torch.device) -> Tensor:
+        """A seed for every model, (batch, heads, queries), from its head, row and query."""
+        if seed is None:
+            seed = derive_seeds(self.seed, self.calls)
+            self.calls += 1
+        row = torch.arange(batch, device=device)[:, None, None]
+        head = torch.arange(self.num_heads, device=device)[:, None]
+        return derive_seeds(seed, head, row, torch.arange(queries, device=device))
+
+    def ising_models(self, batch: int, queries: int) -> int:
+        """How many Ising models one forward pass solves."""
+        return batch * self.num_heads * queries
+
+    def extra_repr(self) -> str:
+        """Sizes and choices, for printing."""
+        return (
+            f"{super().extra_repr()}, couplings={self.coupling_kind!r}, readout={self.readout.__name__}, "
+            f"sampler={type(self.sampler).__name__}, shots={self.shots}"
+        )

@@ -1,0 +1,132 @@
+"""From settings to objects: tasks, samplers, attention and models, each from a dictionary one can read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from classical import ExactSampler, Sampler
+from hybrid_attention.attention import BoltzmannAttention
+from hybrid_attention.baselines import SigmoidAttention, SoftmaxAttention
+from hybrid_attention.config import TrainConfig
+from hybrid_attention.errors import InputError
+from hybrid_attention.multihead import MultiHeadAttention
+from hybrid_attention.tasks import BracketsTask, Task, TextTask
+from hybrid_attention.transformer import Transformer
+from quantum import AerSampler, AnnealSchedule
+
+
+def build_task(config: TrainConfig, state: dict[str, Any] | None = None) -> Task:
+    """The task of a run.
+
+    Args:
+        config: the run's settings.
+        state: a checkpoint's `Task.state`, so that a text keeps the run's vocabulary.
+
+    Raises:
+        InputError: settings or a text file that the task cannot use.
+    """
+    try:
+        if config.task == "brackets":
+            return BracketsTask(config.length, config.types)
+        return TextTask.from_file(config.text, config.length, (state or {}).get("characters"))
+    except ValueError as error:
+        message = str(error)
+        raise InputError(message if message.startswith("--") else f"--{message}") from None
+
+
+def _schedule(config: TrainConfig) -> tuple[AnnealSchedule, int | None]:
+    if config.schedule == "linear":
+        return AnnealSchedule.linear(duration=config.duration), config.trotter_steps
+    schedule = AnnealSchedule.load(config.schedule)
+    return schedule, config.trotter_steps if schedule.steps is None else None
+
+
+def _aer(config: TrainConfig) -> Sampler:
+    schedule, steps = _schedule(config)
+    return AerSampler(schedule, steps=steps, calibration=config.calibration)
+
+
+SAMPLERS: dict[str, Callable[[TrainConfig], Sampler]] = {"exact": lambda _: ExactSampler(), "aer": _aer}
+
+ATTENTION: dict[str, Callable[[TrainConfig, Sampler, int], MultiHeadAttention]] = {
+    "boltzmann": lambda config, sampler, layer: BoltzmannAttention(
+        config.dim,
+        config.heads,
+        config.length,
+        couplings=config.couplings,
+        position_bias=config.position_bias,
+        readout=config.readout,
+        sampler=sampler,
+        shots=config.shots,
+        seed=config.seed + layer,
+    ),
+    "softmax": lambda config, _, layer: SoftmaxAttention(config.dim, config.heads, config.length, config.position_bias),
+    "sigmoid": lambda config, _, layer: SigmoidAttention(
+        config.dim, config.heads, config.length, config.position_bias, config.readout
+    ),
+}
+
+
+def build_sampler(config: TrainConfig) -> Sampler:
+    """The sampler of a run.
+
+    Args:
+        config: the run's settings.
+
+    Raises:
+        InputError: a schedule or calibration that does not work, or a length beyond what the sampler holds.
+    """
+    try:
+        sampler = SAMPLERS[config.sampler](config)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    held = getattr(sampler, "max_spins", config.length)
+    if config.attention == "boltzmann" and config.length > held:
+        raise InputError(
+            f"--length is {config.length}, but --sampler {config.sampler} holds at most {held} spins; use --length "
+            f"{held} or less" + ("" if config.sampler == "exact" else ", or --sampler exact")
+        )
+    return sampler
+
+
+def build_model(config: TrainConfig, task: Task, sampler: Sampler) -> Transformer:
+    """The model of a run, with the initial parameters that its seed fixes.
+
+    Args:
+        config: the run's settings.
+        task: gives vocabulary and classes.
+        sampler: gives the spin statistics.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return Transformer(
+            task.vocabulary,
+            task.classes,
+            task.length,
+            config.dim,
+            config.layers,
+            lambda layer: ATTENTION[config.attention](config, sampler, layer),
+        )
+
+
+@contextmanager
+def using_sampler(model: Transformer, sampler: Sampler) -> Iterator[Transformer]:
+    """Give every Boltzmann attention of a model another sampler for a while.
+
+    Args:
+        model: the model.
+        sampler: what to use inside the block.
+    """
+    attentions = [block.attention for block in model.blocks if isinstance(block.attention, BoltzmannAttention)]
+    before = [attention.sampler for attention in attentions]
+    try:
+        for attention in attentions:
+            attention.sampler = sampler
+        yield model
+    finally:
+        for attention, own in zip(attentions, before, strict=True):
+            attention.sampler = own

@@ -1,0 +1,160 @@
+"""Checkpoints: one directory each, written aside and renamed into place.
+
+    RUN/checkpoints/step-00000100/
+        model.safetensors       parameters and buffers
+        optimizer.safetensors   the optimizer's moments
+        state.json              step, vocabulary, running sums, and what the other two must be
+
+Nothing in a checkpoint is executable; a file that is cut short or not ours is refused by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from hybrid_attention.errors import InputError
+from hybrid_attention.files import sync_folder, write_text
+
+FORMAT = "hybrid-attention checkpoint 1"
+KEPT = 2
+_TENSORS = ("model.safetensors", "optimizer.safetensors")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint in memory.
+
+    Args:
+        step: optimizer updates made.
+        model: parameters and buffers by name.
+        optimizer: the optimizer's tensors, named "parameter index.quantity".
+        task: what rebuilds the vocabulary (`Task.state`).
+        progress: running sums of the training loop.
+    """
+
+    step: int
+    model: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    task: dict[str, Any]
+    progress: dict[str, float]
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint and remove all but the newest two.
+
+    Args:
+        folder: RUN/checkpoints.
+        checkpoint: what to write.
+
+    Returns:
+        The checkpoint's directory.
+    """
+    folder.mkdir(exist_ok=True)
+    for leftover in folder.glob(".step-*"):
+        shutil.rmtree(leftover)
+    final = folder / f"step-{checkpoint.step:08d}"
+    aside = folder / f".{final.name}"
+    aside.mkdir()
+    for name, tensors in zip(_TENSORS, (checkpoint.model, checkpoint.optimizer), strict=True):
+        save_file({key: value.contiguous() for key, value in tensors.items()}, aside / name)
+        with (aside / name).open("rb") as file:
+            os.fsync(file.fileno())
+    state = {
+        "format": FORMAT,
+        "step": checkpoint.step,
+        "task": checkpoint.task,
+        "progress": checkpoint.progress,
+        "sha256": {name: _digest(aside / name) for name in _TENSORS},
+    }
+    write_text(aside / "state.json", json.dumps(state, indent=1))
+    aside.rename(final)
+    sync_folder(folder)
+    for old in complete(folder)[:-KEPT]:
+        shutil.rmtree(old.rename(folder / f".{old.name}"))  # renamed first: never a half-deleted checkpoint
+    return final
+
+
+def complete(folder: Path) -> list[Path]:
+    """Checkpoint directories, oldest first; half-written ones have another name."""
+    return sorted(folder.glob("step-*")) if folder.is_dir() else []
+
+
+def load(directory: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Args:
+        directory: of the checkpoint.
+
+    Raises:
+        InputError: files that are missing, cut short, changed, or not a checkpoint of this project.
+    """
+    remedy = "use another checkpoint of the run, or train again"
+    try:
+        state = json.loads((directory / "state.json").read_text(encoding="utf-8"))
+        if not isinstance(state, dict) or state.get("format") != FORMAT:
+            found = state.get("format") if isinstance(state, dict) else type(state).__name__
+            raise InputError(f"checkpoint {directory} has format {found!r}, not {FORMAT!r}; {remedy}")
+        for name in _TENSORS:
+            if _digest(directory / name) != state["sha256"][name]:
+                raise InputError(f"checkpoint {directory} has a truncated or changed {name}; {remedy}")
+        model, optimizer = (load_file(directory / name) for name in _TENSORS)
+        return Checkpoint(int(state["step"]), model, optimizer, state["task"], state["progress"])
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, SafetensorError) as error:
+        raise InputError(f"checkpoint {directory} is truncated or foreign ({error}); {remedy}") from None
+
+
+def restore_model(model: nn.Module, checkpoint: Checkpoint, directory: Path) -> None:
+    """Copy a checkpoint's parameters into a model.
+
+    Args:
+        model: built from the run's configuration.
+        checkpoint: what `load` gave.
+        directory: named in errors.
+
+    Raises:
+        InputError: parameters of other names or shapes than the model's.
+    """
+    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in checkpoint.model.items()}
+    if expected != found:
+        differing = sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
+        raise InputError(
+            f"checkpoint {directory} is foreign: it does not fit this run's config.toml (first at {differing[0]}); "
+            "restore the run's own files"
+        )
+    model.load_state_dict(checkpoint.model)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The tensors of an optimizer's state, by parameter index and quantity."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{index}.{quantity}": torch.as_tensor(value)
+        for index, values in state.items()
+        for quantity, value in values.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` took."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, quantity = name.split(".", 1)
+        state.setdefault(int(index), {})[quantity] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,180 @@
+"""The command `hybrid-attention`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from hybrid_attention.config import TrainConfig, as_arguments, changed_keys, read_toml
+from hybrid_attention.errors import InputError, RunStopped
+from hybrid_attention.parse import parse, parse_config
+from hybrid_attention.run import RunFolder
+
+
+@dataclass(frozen=True)
+class _Where:
+    """What decides which settings are the default of the others."""
+
+    config: Path | None = None
+    """TOML file with settings; flags given beside it win."""
+    out: Path = Path("runs/latest")
+    """Folder of the run."""
+    resume: bool = False
+    """Go on with the run in --out; settings not given are the run's own."""
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a model; everything it makes goes to one folder."""
+
+    settings: tyro.conf.OmitArgPrefixes[TrainConfig]
+    where: tyro.conf.OmitArgPrefixes[_Where] = field(default_factory=_Where)
+
+    def run(self) -> None:
+        """Train, write the report and say where it is."""
+        from hybrid_attention.report import write_report
+        from hybrid_attention.train import train
+
+        folder = RunFolder(self.where.out)
+        if self.where.resume:
+            folder.require_run("--out")
+            own = _config_of(folder)
+            changed = changed_keys(own, self.settings)
+            if changed:
+                listed = ", ".join(f"{k} ({getattr(own, k)} → {getattr(self.settings, k)})" for k in changed)
+                raise InputError(
+                    f"--resume goes on with the run's own settings, but these differ: {listed}; leave them out"
+                )
+        else:
+            folder.require_new()
+        finished = train(self.settings, folder, self.where.resume)
+        write_report(finished)
+        print(f"run: {folder.path}\nreport: {folder.report}")
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Evaluate a trained run on all its held-out sequences (with sampled statistics, on --eval-sequences of them)."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="RUN")]
+    """Folder of the run."""
+    sampler: Literal["exact", "aer"] = "exact"
+    """Where spin statistics come from."""
+    schedule: str | None = None
+    """As in train; the run's own by default, like the following."""
+    duration: float | None = None
+    """Duration T of the anneal, dimensionless."""
+    trotter_steps: int | None = None
+    """Trotter steps K of the anneal."""
+    calibration: Literal["none", "one-beta", "two-beta"] | None = None
+    """What fields and couplings are divided by before an anneal."""
+    shots: int | None = None
+    """Samples drawn for each Ising model."""
+    eval_sequences: int | None = None
+    """Held-out sequences to use with sampled statistics."""
+    json: bool = False
+    """Print one JSON object."""
+
+    def run(self) -> None:
+        """Evaluate and print."""
+        from hybrid_attention.evaluate import evaluate_run, load_run
+
+        run = load_run(
+            self.run_folder,
+            sampler=self.sampler,
+            schedule=self.schedule,
+            duration=self.duration,
+            trotter_steps=self.trotter_steps,
+            calibration=self.calibration,
+            shots=self.shots,
+            eval_sequences=self.eval_sequences,
+        )
+        summary = evaluate_run(run)
+        if self.json:
+            print(json.dumps(summary))
+            return
+        for key, value in summary.items():
+            print(f"{key:>20}  {value:.6g}" if isinstance(value, float) else f"{key:>20}  {value}")
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Continue a prompt with a trained run."""
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="RUN")]
+    """Folder of the run."""
+    prompt: str
+    """What to go on from; brackets are closed until they balance."""
+    tokens: int = 200
+    """Most characters to add."""
+    temperature: float = 1.0
+    """Divides the logits; 0 takes the most likely character every time."""
+    seed: int = 0
+    """Fixes the characters and the samples."""
+    sampler: Literal["exact", "aer"] = "exact"
+    """Where spin statistics come from."""
+
+    def run(self) -> None:
+        """Print the prompt and what follows, as it comes."""
+        from hybrid_attention.evaluate import load_run
+        from hybrid_attention.generate import generate
+
+        run = load_run(self.run_folder, with_data=False, sampler=self.sampler)
+        characters = generate(run, self.prompt, self.tokens, self.temperature, self.seed)
+        print(self.prompt, end="", flush=True)
+        for character in characters:
+            print(character, end="", flush=True)
+        print()
+
+
+def _config_of(folder: RunFolder) -> TrainConfig:
+    return parse_config(as_arguments(read_toml(folder.config)), source=str(folder.config))
+
+
+def _settings_below(arguments: Sequence[str]) -> TrainConfig:
+    """The settings that flags of `train` start from: the defaults, a resumed run's, or a TOML file's over either."""
+    where, _ = parse(_Where, [a for a in arguments if a not in ("-h", "--help")], return_unknown_args=True)
+    settings = TrainConfig()
+    if where.resume:
+        folder = RunFolder(where.out)
+        folder.require_run("--out")
+        settings = _config_of(folder)
+    if where.config is not None:
+        settings = parse_config(as_arguments(read_toml(where.config)), source=str(where.config), default=settings)
+    return settings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: without the program's name; those of the process by default.
+
+    Returns:
+        Exit code: 0, or 2 after one line on stderr where something is wrong with the input.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        settings = _settings_below(given[1:]) if given[:1] == ["train"] else TrainConfig()
+        command = (
+            Annotated[Train, tyro.conf.subcommand("train", default=Train(settings))]
+            | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+            | Annotated[Generate, tyro.conf.subcommand("generate")]
+        )
+        parse(command, given, prog="hybrid-attention", description=_DESCRIPTION).run()
+    except (InputError, RunStopped) as error:
+        print(f"hybrid-attention: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("hybrid-attention: interrupted; go on with --resume", file=sys.stderr)
+        return 130
+    return 0
+
+
+_DESCRIPTION = "Attention whose pattern is an interacting Ising model, trained on exact or annealed spin statistics."

@@ -1,0 +1,165 @@
+"""The settings of a training run: one dataclass behind the flags, the TOML file and the run's own record."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+
+from hybrid_attention.errors import InputError
+from hybrid_attention.files import write_text
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a training run. Flags and TOML keys carry these names (flags with hyphens)."""
+
+    task: Literal["brackets", "text"] = "brackets"
+    """What to learn: matching brackets, or the next character of a text."""
+    text: str = ""
+    """UTF-8 file for the text task; empty takes the English help texts inside Python."""
+    types: int = 4
+    """Kinds of brackets."""
+    attention: Literal["boltzmann", "softmax", "sigmoid"] = "boltzmann"
+    """Kind of attention; sigmoid is Boltzmann attention without couplings."""
+    couplings: Literal["position", "relative", "content", "none", "fixed"] = "position"
+    """Where the couplings between attention decisions come from."""
+    position_bias: bool = False
+    """Add a learnable number to the field of every (head, query position, key position)."""
+    readout: Literal["mean", "sum"] = "mean"
+    """Average over the attended keys, or their sum."""
+    sampler: Literal["exact", "aer"] = "exact"
+    """Where spin statistics come from: exact sums, or anneals simulated on Qiskit Aer."""
+    schedule: str = "linear"
+    """Annealing schedule: linear, or a JSON file written by AnnealSchedule.save."""
+    duration: float = 6.0
+    """Duration T of the anneal, dimensionless (ħ = 1)."""
+    trotter_steps: int = 12
+    """Trotter steps K of the anneal."""
+    calibration: Literal["none", "one-beta", "two-beta"] = "two-beta"
+    """What fields and couplings are divided by before an anneal."""
+    shots: int = 256
+    """Samples drawn for each Ising model."""
+    length: int = 8
+    """Input positions, which are the spins of the last query."""
+    layers: int = 1
+    """Transformer blocks."""
+    heads: int = 4
+    """Attention heads."""
+    dim: int = 32
+    """Width of the tokens."""
+    batch: int = 64
+    """Sequences in a training step."""
+    steps: int = 1000
+    """Training steps."""
+    lr: float = 3e-3
+    """Peak learning rate (AdamW, weight decay 0.01, warm-up, cosine, gradient norm clipped to 1)."""
+    lr_couplings: float | None = None
+    """Peak learning rate of the couplings; lr by default."""
+    seed: int = 0
+    """Fixes initial parameters, batches and samples."""
+    eval_every: int | None = None
+    """Steps between evaluations and checkpoints; a tenth of steps by default."""
+    eval_sequences: int = 256
+    """Held-out sequences of an evaluation during training (the `evaluate` command takes all)."""
+
+    def validate(self) -> TrainConfig:
+        """This configuration, if it makes sense.
+
+        Raises:
+            InputError: names the first flag that does not, its value and the fix.
+        """
+        at_least = dict.fromkeys(
+            ("types", "trotter_steps", "length", "layers", "heads", "dim", "batch", "steps", "eval_sequences"), 1
+        )
+        for name, least in {**at_least, "shots": 2, "seed": 0}.items():
+            _require(getattr(self, name) >= least, name, getattr(self, name), f"give at least {least}")
+        for name in ("duration", "lr", "lr_couplings"):
+            value = getattr(self, name)
+            if value is not None:
+                _require(math.isfinite(value) and value > 0, name, value, "give a positive number")
+        _require(self.eval_every is None or self.eval_every >= 1, "eval_every", self.eval_every, "give at least 1")
+        _require(self.dim % self.heads == 0, "dim", self.dim, f"make it a multiple of --heads {self.heads}")
+        if self.task == "brackets":
+            _require(
+                self.length % 2 == 0,
+                "length",
+                self.length,
+                f"balanced brackets have an even length, try {self.length + 1}",
+            )
+            _require(self.text == "", "text", self.text, "it goes with --task text")
+        return self
+
+    @property
+    def evaluation_interval(self) -> int:
+        """Steps between evaluations."""
+        return max(1, self.steps // 10) if self.eval_every is None else self.eval_every
+
+    @property
+    def coupling_rate(self) -> float:
+        """Peak learning rate of the couplings."""
+        return self.lr if self.lr_couplings is None else self.lr_couplings
+
+    def save(self, path: Path) -> None:
+        """Write as TOML; values that are None are left out.
+
+        Args:
+            path: the file.
+        """
+        write_text(path, tomli_w.dumps({key: value for key, value in asdict(self).items() if value is not None}))
+
+
+def flag(name: str) -> str:
+    """The flag of a field."""
+    return "--" + name.replace("_", "-")
+
+
+def changed_keys(before: TrainConfig, after: TrainConfig) -> list[str]:
+    """Names of the fields that differ."""
+    return [f.name for f in fields(before) if getattr(before, f.name) != getattr(after, f.name)]
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Keys and values of a configuration file.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: no such file, no TOML, or an unknown key.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"--config {path} cannot be read ({error.strerror}); give a TOML file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"--config {path} is not valid TOML ({error}); correct it") from None
+    known = [f.name for f in fields(TrainConfig)]
+    for key in values:
+        if key not in known:
+            raise InputError(f"{path} has the unknown key {key!r}; use only {', '.join(known)}")
+    return values
+
+
+def as_arguments(values: dict[str, Any]) -> list[str]:
+    """Configuration values as command-line arguments, so that one parser checks both.
+
+    Args:
+        values: by field name.
+    """
+    arguments: list[str] = []
+    for key, value in values.items():
+        if isinstance(value, bool):
+            arguments.append(flag(key) if value else "--no-" + flag(key)[2:])
+        else:
+            arguments += [flag(key), str(value)]
+    return arguments
+
+
+def _require(good: bool, name: str, value: object, fix: str) -> None:
+    if not good:
+        raise InputError(f"{flag(name)} is {value}; {fix}")

@@ -1,0 +1,76 @@
+"""Continue a prompt with a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from classical.random import derive_seeds
+from hybrid_attention.errors import InputError
+from hybrid_attention.evaluate import LoadedRun
+from hybrid_attention.tasks import BracketsTask, TextTask
+
+GENERATION_SEED = 2
+
+
+@torch.no_grad()
+def generate(run: LoadedRun, prompt: str, tokens: int, temperature: float = 1.0, seed: int = 0) -> Iterator[str]:
+    """Continue a prompt, one character at a time.
+
+    Text goes on for as many characters as asked for, each from the last `length` characters. Brackets are closed, each
+    by the model's choice of type, until as many are closed as were open.
+
+    Args:
+        run: the trained run.
+        prompt: what to go on from.
+        tokens: most characters to add.
+        temperature: divides the logits; 0 takes the most likely character every time.
+        seed: fixes the characters and the samples.
+
+    Yields:
+        The new characters.
+
+    Raises:
+        InputError: a prompt the vocabulary cannot express, or numbers out of range.
+    """
+    if tokens < 1:
+        raise InputError(f"--tokens is {tokens}; give at least 1")
+    if not 0 <= temperature < float("inf"):
+        raise InputError(f"--temperature is {temperature}; give 0 or a positive number")
+    try:
+        context = run.task.encode(prompt)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    if isinstance(run.task, BracketsTask):
+        tokens = min(tokens, _open_brackets(run.task, context))
+        if len(context) - 1 + tokens > run.task.length:
+            raise InputError(
+                f"--prompt needs {len(context) - 1 + tokens} brackets to balance, but this run holds "
+                f"{run.task.length}; give a shorter prompt"
+            )
+    return _continue(run, context, tokens, temperature, seed)
+
+
+def _continue(run: LoadedRun, context: list[int], tokens: int, temperature: float, seed: int) -> Iterator[str]:
+    generator = torch.Generator().manual_seed(seed)
+    for number in range(tokens):
+        window = torch.tensor([context[-run.task.length :]])
+        logits = run.model(window, seed=derive_seeds(seed, GENERATION_SEED, number)).logits[0, -1]
+        if temperature == 0:
+            choice = int(logits.argmax())
+        else:
+            choice = int(torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator))
+        if isinstance(run.task, BracketsTask):
+            choice += run.task.types
+            context.append(choice)
+            yield run.task.symbols[choice]
+        elif isinstance(run.task, TextTask):
+            context.append(choice)
+            yield run.task.decode([choice])
+
+
+def _open_brackets(task: BracketsTask, context: list[int]) -> int:
+    opened = sum(token < task.types for token in context)
+    closed = sum(task.types <= token < task.start for token in context)
+    return opened - closed

@@ -1,0 +1,83 @@
+"""PyTorch's attention masks reduced to two things: which keys a query sees, and what is added to its fields."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Mask(NamedTuple):
+    """Visible keys, bool (batch or 1, heads or 1, queries, keys), and an addition to the fields of the same shape."""
+
+    visible: Tensor | None
+    addition: Tensor | None
+
+
+def combine_masks(
+    attn_mask: Tensor | None,
+    key_padding_mask: Tensor | None,
+    is_causal: bool,
+    *,
+    batch: int,
+    heads: int,
+    queries: int,
+    keys: int,
+    device: torch.device,
+) -> Mask:
+    """Combine the masks of `torch.nn.MultiheadAttention`.
+
+    Args:
+        attn_mask: (queries, keys) or (batch · heads, queries, keys); bool with True for hidden keys, or a floating-point
+            addition with −∞ for hidden keys.
+        key_padding_mask: (batch, keys), likewise.
+        is_causal: query i sees keys 0 … i only.
+        batch: sequences.
+        heads: attention heads.
+        queries: queries in each sequence.
+        keys: keys in each sequence.
+        device: where to put a causal mask.
+
+    Raises:
+        ValueError: a mask of the wrong shape or of an integer dtype, or one that adds NaN or +∞.
+    """
+    visible: Tensor | None = None
+    addition: Tensor | None = None
+    if attn_mask is not None:
+        if attn_mask.shape == (queries, keys):
+            shaped = attn_mask[None, None]
+        elif attn_mask.shape == (batch * heads, queries, keys):
+            shaped = attn_mask.view(batch, heads, queries, keys)
+        else:
+            raise ValueError(
+                f"attn_mask has shape {tuple(attn_mask.shape)}; it must be (queries, keys) = {(queries, keys)} or "
+                f"(batch * heads, queries, keys) = {(batch * heads, queries, keys)}"
+            )
+        visible, addition = _read(shaped, "attn_mask")
+    if key_padding_mask is not None:
+        if key_padding_mask.shape != (batch, keys):
+            raise ValueError(
+                f"key_padding_mask has shape {tuple(key_padding_mask.shape)}; it must be (batch, keys) = {(batch, keys)}"
+            )
+        kept, added = _read(key_padding_mask[:, None, None, :].expand(-1, 1, queries, -1), "key_padding_mask")
+        visible = kept if visible is None else visible & kept
+        if added is not None:
+            addition = added if addition is None else addition + added
+    if is_causal:
+        past = torch.ones(queries, keys, dtype=torch.bool, device=device).tril()[None, None]
+        visible = past if visible is None else visible & past
+    return Mask(visible, addition)
+
+
+def _read(mask: Tensor, name: str) -> tuple[Tensor, Tensor | None]:
+    """Visible keys and a finite addition, None where there is nothing to add."""
+    if mask.dtype == torch.bool:
+        return ~mask, None
+    if not mask.is_floating_point():
+        raise ValueError(f"{name} has dtype {mask.dtype}; give torch.bool (True = hidden) or a floating-point addition")
+    visible = mask != -torch.inf
+    addition = mask.masked_fill(~visible, 0.0)
+    if not bool(torch.isfinite(addition).all()):
+        raise ValueError(f"{name} contains NaN or +inf; use finite numbers, and -inf for hidden keys")
+    return visible, addition if bool(addition.any()) else None

@@ -1,0 +1,156 @@
+"""What every kind of attention here shares: projections, fields, masks and the mixing of values."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from classical.sampler import Seed
+from hybrid_attention.masks import combine_masks
+
+
+class MultiHeadAttention(nn.Module, ABC):
+    """Multi-head attention that leaves open how a query's fields become the numbers that multiply the values.
+
+    h_ij = q_i · k_j / √d_head (+ position bias),  y_i = W_o Σ_j w_ij v_j
+
+    Parameters carry the names of `torch.nn.MultiheadAttention`. Tensors are batch first.
+
+    Args:
+        embed_dim: width of the tokens, divisible by num_heads.
+        num_heads: number of heads.
+        max_length: most queries, and most keys, of a sequence.
+        position_bias: add a learnable number to the field of every (head, query position, key position).
+
+    Raises:
+        ValueError: sizes that are not positive or do not divide.
+    """
+
+    def __init__(self, embed_dim: int, num_heads: int, max_length: int, position_bias: bool = False) -> None:
+        super().__init__()
+        for name, value in (("embed_dim", embed_dim), ("num_heads", num_heads), ("max_length", max_length)):
+            if value < 1:
+                raise ValueError(f"{name} is {value}; it must be at least 1")
+        if embed_dim % num_heads:
+            raise ValueError(f"embed_dim is {embed_dim} and num_heads {num_heads}; num_heads must divide embed_dim")
+        self.embed_dim, self.num_heads, self.max_length = embed_dim, num_heads, max_length
+        self.head_dim = embed_dim // num_heads
+        self.batch_first = True
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * embed_dim, embed_dim))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * embed_dim))
+        self.out_proj = nn.Linear(embed_dim, embed_dim)
+        self.position_bias = nn.Parameter(torch.zeros(num_heads, max_length, max_length)) if position_bias else None
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    @abstractmethod
+    def weigh(self, fields: Tensor, visible: Tensor | None, keys: Tensor, seed: Seed | None) -> Tensor:
+        """Numbers that multiply the values.
+
+        Args:
+            fields: h, (batch, heads, queries, keys).
+            visible: bool, (batch or 1, heads or 1, queries, keys), or None where every key is.
+            keys: the keys' tokens, (batch, keys, embed_dim).
+            seed: fixes the samples, where there are any.
+
+        Returns:
+            (batch, heads, queries, keys), zero at hidden keys.
+        """
+
+    def ising_models(self, batch: int, queries: int) -> int:
+        """How many Ising models one forward pass solves."""
+        del batch, queries
+        return 0
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor | None = None,
+        value: Tensor | None = None,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = True,
+        attn_mask: Tensor | None = None,
+        average_attn_weights: bool = False,
+        is_causal: bool = False,
+        seed: Seed | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend from every query to the keys it may see.
+
+        Args:
+            query: (batch, queries, embed_dim).
+            key: (batch, keys, embed_dim); the query by default.
+            value: (batch, keys, embed_dim); the key by default.
+            key_padding_mask: (batch, keys), True or −∞ at keys that no query may see.
+            need_weights: whether to return the weights.
+            attn_mask: (queries, keys) or (batch · heads, queries, keys), True or −∞ at hidden keys, or an addition to
+                the fields.
+            average_attn_weights: return the weights' mean over heads, (batch, queries, keys).
+            is_causal: query i sees keys 0 … i only, whether or not an attn_mask says so too.
+            seed: fixes the samples of this call, where there are any.
+
+        Returns:
+            Output (batch, queries, embed_dim) and weights (batch, heads, queries, keys): the numbers that multiply the
+            values, or None.
+
+        Raises:
+            ValueError: shapes that do not fit together, or sequences longer than max_length.
+        """
+        key = query if key is None else key
+        value = key if value is None else value
+        self._require_shapes(query, key, value)
+        batch, queries, keys = query.shape[0], query.shape[1], key.shape[1]
+        q, k, v = self._project(query, key, value)
+        fields = q @ k.transpose(-1, -2) * self.head_dim**-0.5
+        if self.position_bias is not None:
+            fields = fields + self.position_bias[:, :queries, :keys]
+        mask = combine_masks(
+            attn_mask,
+            key_padding_mask,
+            is_causal,
+            batch=batch,
+            heads=self.num_heads,
+            queries=queries,
+            keys=keys,
+            device=query.device,
+        )
+        if mask.addition is not None:
+            fields = fields + mask.addition
+        weights = self.weigh(fields, mask.visible, key, seed)
+        mixed = (weights.to(v.dtype) @ v).transpose(1, 2).flatten(2)
+        output = self.out_proj(mixed)
+        if not need_weights:
+            return output, None
+        return output, weights.mean(1) if average_attn_weights else weights
+
+    def _project(self, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
+        """Queries, keys and values, each (batch, heads, length, head_dim)."""
+        if query is key and key is value:
+            parts = F.linear(query, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
+        else:
+            weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
+            tokens = (query, key, value)
+            parts = tuple(F.linear(x, w, b) for x, w, b in zip(tokens, weights, biases, strict=True))
+        return [part.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2) for part in parts]
+
+    def _require_shapes(self, query: Tensor, key: Tensor, value: Tensor) -> None:
+        for name, tokens in (("query", query), ("key", key), ("value", value)):
+            if tokens.ndim != 3 or tokens.shape[-1] != self.embed_dim or tokens.shape[0] != query.shape[0]:
+                raise ValueError(
+                    f"{name} has shape {tuple(tokens.shape)}; it must be (batch, length, embed_dim) with the query's "
+                    f"batch and embed_dim = {self.embed_dim}"
+                )
+            if tokens.shape[1] > self.max_length:
+                raise ValueError(
+                    f"{name} has length {tokens.shape[1]}, but max_length is {self.max_length}; build the attention "
+                    "with a larger max_length"
+                )
+        if key.shape[1] != value.shape[1]:
+            raise ValueError(f"key has length {key.shape[1]} and value {value.shape[1]}; they must be equal")
+
+    def extra_repr(self) -> str:
+        """Sizes, for printing."""
+        bias = self.position_bias is not None
+        return f"{self.embed_dim}, num_heads={self.num_heads}, max_length={self.max_length}, position_bias={bias}"

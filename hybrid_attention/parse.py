@@ -1,0 +1,69 @@
+"""Command-line parsing by tyro, with its messages brought down to one line."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import tyro
+
+from hybrid_attention.config import TrainConfig
+from hybrid_attention.errors import InputError
+
+T = TypeVar("T")
+
+
+def parse(kind: Any, arguments: Sequence[str], **options: Any) -> Any:
+    """Parse arguments into a type.
+
+    Args:
+        kind: a dataclass or a union of subcommands.
+        arguments: without the program's name.
+        options: handed to `tyro.cli`.
+
+    Raises:
+        InputError: one line saying what is wrong.
+        SystemExit: with code 0, after --help.
+    """
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            return tyro.cli(kind, args=list(arguments), **options)
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise InputError(_one_line(errors.getvalue())) from None
+
+
+def parse_config(arguments: Sequence[str], source: str = "", default: TrainConfig | None = None) -> TrainConfig:
+    """Parse configuration flags alone.
+
+    Args:
+        arguments: the flags.
+        source: the file they come from, named in errors.
+        default: settings to start from.
+
+    Raises:
+        InputError: one line saying what is wrong, and where.
+    """
+    try:
+        config: TrainConfig = parse(TrainConfig, arguments, default=default or TrainConfig())
+    except InputError as error:
+        raise InputError(f"{source}: {error}" if source else str(error)) from None
+    return config
+
+
+def _one_line(box: str) -> str:
+    """The first message inside tyro's boxes, without frames and advice."""
+    lines = [line.strip("│ \t") for line in box.splitlines()]
+    message: list[str] = []
+    for line in lines:
+        if line.startswith(("╭", "╰")):
+            continue
+        if line.startswith("──"):
+            break
+        message.append(line)
+    return re.sub(r"\s+", " ", " ".join(message)).strip() or "the arguments cannot be understood; see --help"

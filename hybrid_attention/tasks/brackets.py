@@ -1,0 +1,174 @@
+"""Bracket matching: which closing bracket comes next is decided by one bracket that may be far back."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hybrid_attention.tasks.base import IGNORED, Batch
+
+PAIRS = ("()", "[]", "{}", "<>", "«»", "⟨⟩", "⌈⌉", "⌊⌋", "⟦⟧", "⦃⦄")
+HELD_OUT = 10  # one sequence in this many is for validation
+VALIDATION_SEQUENCES = 2000
+_VALIDATION_SEED = 20_260_612
+
+
+class BracketsTask:
+    """Balanced sequences over k types of brackets, learned at the closing brackets only.
+
+    A sequence is drawn uniformly from all Dyck words of its length, with uniformly random types. Inputs are a start
+    token and all but the last bracket; at every position whose next bracket closes one, the target is its type. Whether
+    a sequence is held out is decided by a hash of the sequence itself, so that training and validation never share one.
+
+    Args:
+        length: brackets in a sequence, even.
+        types: kinds of brackets k, 1 to 10.
+
+    Raises:
+        ValueError: an odd or non-positive length, types out of range, or so few sequences that none can be held out.
+    """
+
+    name = "brackets"
+
+    def __init__(self, length: int, types: int = 4) -> None:
+        if length < 2 or length % 2:
+            raise ValueError(f"length is {length}; balanced brackets need an even length of at least 2")
+        if not 1 <= types <= len(PAIRS):
+            raise ValueError(f"types is {types}; give 1 to {len(PAIRS)} kinds of brackets")
+        self.length, self.types = length, types
+        self.vocabulary, self.classes = 2 * types + 1, types
+        self.chance = 1 / types
+        self._completions = _completions(length)
+        self._require_both_sets()
+
+    @property
+    def start(self) -> int:
+        """The start token; brackets of type t open with token t and close with token types + t."""
+        return 2 * self.types
+
+    def training_batch(self, size: int, seed: int, step: int) -> Batch:
+        """Sequences that are not held out, a function of seed and step.
+
+        Args:
+            size: number of sequences.
+            seed: of the run.
+            step: of the training.
+        """
+        return self._batch(self._draw(size, np.random.default_rng((seed, step)), held_out=False))
+
+    def validation(self, most: int | None = None) -> Batch:
+        """Held-out sequences, always the same ones.
+
+        Args:
+            most: number of sequences, 2,000 by default.
+        """
+        size = VALIDATION_SEQUENCES if most is None else most
+        return self._batch(self._draw(size, np.random.default_rng(_VALIDATION_SEED), held_out=True))
+
+    def encode(self, text: str) -> list[int]:
+        """Start token and brackets of a prompt.
+
+        Raises:
+            ValueError: a character that is no bracket of this task, or brackets that do not match.
+        """
+        known = self.symbols[:-1]
+        tokens, unclosed = [self.start], []
+        for position, character in enumerate(text):
+            if character not in known:
+                raise ValueError(
+                    f"--prompt has {character!r} at position {position}, which is not in this run's vocabulary; "
+                    f"use only {' '.join(known)}"
+                )
+            token = known.index(character)
+            if token < self.types:
+                unclosed.append(token)
+            elif not unclosed or unclosed.pop() != token - self.types:
+                raise ValueError(f"--prompt has {character!r} at position {position}, which closes no open bracket")
+            tokens.append(token)
+        return tokens
+
+    @property
+    def symbols(self) -> list[str]:
+        """A printable character for every token."""
+        pairs = PAIRS[: self.types]
+        return [p[0] for p in pairs] + [p[1] for p in pairs] + ["⊢"]
+
+    def labels(self, tokens: Tensor) -> list[str]:
+        """One printable character for each token of a sequence."""
+        return [self.symbols[int(token)] for token in tokens]
+
+    def state(self) -> dict[str, Any]:
+        """Nothing: length and types are in the configuration."""
+        return {}
+
+    def _batch(self, sequences: np.ndarray) -> Batch:
+        full = torch.from_numpy(sequences)
+        start = torch.full((len(full), 1), self.start)
+        closing = full >= self.types
+        targets = torch.where(closing, full - self.types, torch.full_like(full, IGNORED))
+        return Batch(torch.cat([start, full[:, :-1]], 1), targets)
+
+    def _draw(self, size: int, generator: np.random.Generator, held_out: bool) -> np.ndarray:
+        """`size` sequences on one side of the split, int64 (size, length), by rejection."""
+        found = np.empty((0, self.length), dtype=np.int64)
+        while len(found) < size:
+            drawn = self._uniform(max(2 * size, 64), generator)
+            found = np.concatenate([found, drawn[_is_held_out(drawn) == held_out]])
+        return found[:size]
+
+    def _uniform(self, size: int, generator: np.random.Generator) -> np.ndarray:
+        """Sequences drawn uniformly: each step opens with the share of the completions that start by opening."""
+        sequences = np.empty((size, self.length), dtype=np.int64)
+        depth = np.zeros(size, dtype=np.int64)
+        stack = np.zeros((size, self.length // 2 + 1), dtype=np.int64)
+        rows = np.arange(size)
+        for position in range(self.length):
+            left = self.length - position - 1
+            opening = self._completions[left, depth + 1] / self._completions[left + 1, depth]
+            opens = generator.random(size) < opening
+            kinds = generator.integers(self.types, size=size)
+            closes = stack[rows, np.maximum(depth - 1, 0)]
+            sequences[:, position] = np.where(opens, kinds, self.types + closes)
+            stack[rows[opens], depth[opens]] = kinds[opens]
+            depth += np.where(opens, 1, -1)
+        return sequences
+
+    def _require_both_sets(self) -> None:
+        """Refuse a task in which chance may leave one side of the split without any sequence."""
+        words = self._completions[self.length, 0] * float(self.types) ** (self.length // 2)
+        if words > 1000:
+            return
+        drawn = _is_held_out(self._uniform(20_000, np.random.default_rng(0)))
+        if drawn.all() or not drawn.any():
+            raise ValueError(
+                f"length is {self.length} and types {self.types}: of only {words:.0f} different sequences none can be "
+                "held out for validation; use a longer length or more types"
+            )
+
+
+def _completions(length: int) -> np.ndarray:
+    """How many ways `left` more brackets bring depth `depth` back to zero, float64 (length + 1, length + 2)."""
+    ways = np.zeros((length + 1, length + 3))
+    ways[0, 0] = 1
+    for left in range(1, length + 1):
+        for depth in range(length + 1):
+            ways[left, depth] = ways[left - 1, depth + 1] + (ways[left - 1, depth - 1] if depth else 0.0)
+    return ways
+
+
+def _is_held_out(sequences: np.ndarray) -> np.ndarray:
+    """Whether each sequence is for validation: a fixed hash of its tokens, bool (size,)."""
+    state = np.zeros(len(sequences), dtype=np.uint64)
+    for column in sequences.T.astype(np.uint64):
+        state = (state ^ column) * np.uint64(0x100000001B3) + np.uint64(0x9E3779B97F4A7C15)
+        state ^= state >> np.uint64(29)
+    return state % np.uint64(HELD_OUT) == 0
+
+
+def chance_loss(types: int) -> float:
+    """Cross-entropy of a uniform guess among the closing brackets, ln k, in nats."""
+    return math.log(types)

@@ -1,0 +1,94 @@
+"""A small pre-norm Transformer with a choice of attention."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from classical.random import derive_seeds
+from hybrid_attention.multihead import MultiHeadAttention
+
+
+class Prediction(NamedTuple):
+    """Logits (batch, length, classes) and, where asked for, the weights of every layer (batch, heads, queries, keys)."""
+
+    logits: Tensor
+    weights: list[Tensor]
+
+
+class Block(nn.Module):
+    """Pre-norm residual block: causal attention, then a two-layer perceptron four times as wide.
+
+    Args:
+        dim: width of the tokens.
+        attention: the attention to use.
+    """
+
+    def __init__(self, dim: int, attention: MultiHeadAttention) -> None:
+        super().__init__()
+        self.attention_norm, self.attention = nn.LayerNorm(dim), attention
+        self.perceptron_norm = nn.LayerNorm(dim)
+        self.perceptron = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+
+    def forward(self, x: Tensor, seed: int | Tensor, need_weights: bool) -> tuple[Tensor, Tensor | None]:
+        """Tokens (batch, length, dim) and the attention's weights."""
+        mixed, weights = self.attention(self.attention_norm(x), is_causal=True, need_weights=need_weights, seed=seed)
+        x = x + mixed
+        return x + self.perceptron(self.perceptron_norm(x)), weights
+
+
+class Transformer(nn.Module):
+    """Causal Transformer over tokens with learned positions.
+
+    Args:
+        vocabulary: number of input tokens.
+        classes: number of output classes.
+        length: longest sequence.
+        dim: width of the tokens.
+        layers: number of blocks.
+        attention: makes the attention of one layer, given its number.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        classes: int,
+        length: int,
+        dim: int,
+        layers: int,
+        attention: Callable[[int], MultiHeadAttention],
+    ) -> None:
+        super().__init__()
+        self.length = length
+        self.tokens, self.positions = nn.Embedding(vocabulary, dim), nn.Embedding(length, dim)
+        nn.init.normal_(self.tokens.weight, std=dim**-0.5)
+        nn.init.normal_(self.positions.weight, std=dim**-0.5)
+        self.blocks = nn.ModuleList(Block(dim, attention(layer)) for layer in range(layers))
+        self.norm, self.head = nn.LayerNorm(dim), nn.Linear(dim, classes)
+
+    def forward(self, tokens: Tensor, seed: int = 0, need_weights: bool = False) -> Prediction:
+        """Predict a class at every position.
+
+        Args:
+            tokens: int64 (batch, length).
+            seed: fixes the samples of this pass; each layer, head, sequence and query draws its own.
+            need_weights: whether to return every layer's attention weights.
+        """
+        x = self.tokens(tokens) + self.positions(torch.arange(tokens.shape[1], device=tokens.device))
+        collected = []
+        for layer, block in enumerate(self.blocks):
+            x, weights = block(x, derive_seeds(seed, layer), need_weights)
+            if weights is not None:
+                collected.append(weights)
+        return Prediction(self.head(self.norm(x)), collected)
+
+    def ising_models(self, batch: int, length: int) -> int:
+        """How many Ising models one forward pass solves."""
+        return sum(block.attention.ising_models(batch, length) for block in self.blocks)
+
+    def parameter_count(self) -> int:
+        """Number of trainable parameters."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
