@@ -6,12 +6,14 @@ C_ab = exp(coupling part of the log-weight) once for every group, a matrix of 2^
     Z = Uᵀ C V,   P(a) = U_a (C V)_a / Z,   P(b) = V_b (Cᵀ U)_b / Z
 
 so that all models of a group are two matrix products and no exponential is taken per configuration. U, V and C are
-shifted by their maxima. What is left to go wrong is that Z underflows, by no more than `underflow_bound` says.
+shifted by their maxima. What is left to go wrong is underflow, by no more than `range_needed` says.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -30,8 +32,11 @@ class Halves(NamedTuple):
     b: Tensor
 
 
+@lru_cache(maxsize=64)
 def halves(spins: int, dtype: torch.dtype, device: torch.device) -> Halves:
     """Split `spins` spins into a first half A, the larger one if they differ, and a second half B.
+
+    Small models spend longer on building these tables than on their sums, so tables are kept; write to none.
 
     Args:
         spins: number of spins, at least 1.
@@ -39,7 +44,8 @@ def halves(spins: int, dtype: torch.dtype, device: torch.device) -> Halves:
         device: where to put it.
     """
     first = (spins + 1) // 2
-    return Halves(_configurations(first, dtype, device), _configurations(spins - first, dtype, device))
+    with torch.inference_mode(False):  # a kept table has to serve autograd later
+        return Halves(_configurations(first, dtype, device), _configurations(spins - first, dtype, device))
 
 
 def _configurations(spins: int, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -66,51 +72,71 @@ def log_coupling_matrix(couplings: Tensor) -> Tensor:
     return across + within_a.unsqueeze(-1) + within_b.unsqueeze(-2)
 
 
-def underflow_bound(fields: Tensor, couplings: Tensor, pinned: bool) -> Tensor:
-    """Largest possible −log of the shifted Z, for every model.
+def range_needed(fields: Tensor, couplings: Tensor, pinned: bool) -> Tensor:
+    """Largest −log of any number that a model's sums have to hold apart from zero.
 
-    −log Z_shifted ≤ min(Σ_j |h_j|, max log C − min log C)
+    The shifted Z can be as small as exp(−d),
+
+    d = min(Σ_j |h_j|, max log C − min log C)
 
     The second is what the largest U_a V_b still keeps. The first holds because C does not change when all spins flip,
     so that the fields cannot oppose both of C's two maxima; spins pinned at −1 break that symmetry and leave the
-    second alone.
+    second alone. Second derivatives divide by Z², and the +1 configurations of spin j add up to Z P(s_j = +1), where
+
+    P(s_j = +1) ≥ exp(−2 max(0, Σ_k |J_jk| − h_j)) / 2
+
+    so the range is d + max(d, 2 max_j(…)). Probabilities that the dtype of the fields cannot hold do not count.
 
     Args:
-        fields: (groups, models, spins).
-        couplings: (groups, spins, spins).
+        fields: (groups, models, spins); where spins are hidden, already treated by `pin_hidden`.
+        couplings: (groups, spins, spins), strictly upper triangular.
         pinned: whether some configurations are left out of the sums.
 
     Returns:
         (groups, models).
     """
     with torch.no_grad():
+        pull = symmetric(couplings.abs()).sum(-1)
+        rarest = 2 * (pull.unsqueeze(-2) - fields).amax(-1)
+        rarest = rarest.clamp(0, -math.log(torch.finfo(fields.dtype).tiny))
+        total = fields.abs().sum(-1)
+
+        def needed(spread: Tensor) -> Tensor:
+            depth = spread.unsqueeze(-1).expand(total.shape)
+            depth = depth if pinned else torch.minimum(total, depth)
+            return depth + torch.maximum(depth, rarest)
+
+        rough = needed(pull.sum(-1))  # 2 Σ|J| ≥ max log C − min log C, and costs no sum over configurations
+        if bool((rough < FLOAT32_RANGE).all()):
+            return rough
         log_c = log_coupling_matrix(couplings).flatten(1)
-        spread = (log_c.amax(-1) - log_c.amin(-1)).unsqueeze(-1).expand(fields.shape[:2])
-        return spread if pinned else torch.minimum(fields.abs().sum(-1), spread)
+        return needed(log_c.amax(-1) - log_c.amin(-1))
 
 
 @dataclass(frozen=True, eq=False)
 class BilinearForm:
-    """Marginals of both halves and the log-partition function of a chunk of models.
+    """The bilinear form of a chunk of models, evaluated. Models come last: sums over a half then run along whole rows.
+
+    P(a) = weight_a / total,  P(b) = weight_b / total
 
     Args:
-        probability_a: P(a), (groups, models, 2^n_A).
-        probability_b: P(b), (groups, models, 2^n_B).
-        log_z: log of the shifted Z, (groups, models).
-        shift: what the shifts took from log Z, (groups, models): log Z = log_z + shift.
-        log_u: shifted log U, (groups, models, 2^n_A).
-        log_v: shifted log V, (groups, models, 2^n_B).
-        log_c: shifted log C, (groups, 2^n_A, 2^n_B).
-        logarithmic: whether the exponentials of the three would leave the range of their dtype.
+        weight_a: (groups, 2^n_A, models).
+        weight_b: (groups, 2^n_B, models).
+        total: sum of either, (groups, 1, models).
+        log_z: log-partition function, (groups, models).
+        u: shifted U, (groups, 2^n_A, models).
+        v: shifted V, (groups, 2^n_B, models).
+        c: shifted C, (groups, 2^n_A, 2^n_B).
+        logarithmic: whether u, v and c hold logarithms, because the numbers themselves would leave the dtype's range.
     """
 
-    probability_a: Tensor
-    probability_b: Tensor
+    weight_a: Tensor
+    weight_b: Tensor
+    total: Tensor
     log_z: Tensor
-    shift: Tensor
-    log_u: Tensor
-    log_v: Tensor
-    log_c: Tensor
+    u: Tensor
+    v: Tensor
+    c: Tensor
     logarithmic: bool
 
 
@@ -140,32 +166,37 @@ def solve(fields: Tensor, couplings: Tensor, visible: Tensor | None, logarithmic
     """
     s = halves(fields.shape[-1], fields.dtype, fields.device)
     first = s.a.shape[1]
-    log_u, log_v = fields[..., :first] @ s.a.T, fields[..., first:] @ s.b.T
+    h = fields.transpose(-1, -2)
+    log_u, log_v = _field_part(h[:, :first], s.a), _field_part(h[:, first:], s.b)
     if visible is not None:
-        log_u = _leave_out(log_u, visible[..., :first], s.a)
-        log_v = _leave_out(log_v, visible[..., first:], s.b)
+        hidden = ~visible.transpose(-1, -2)
+        log_u, log_v = _leave_out(log_u, hidden[:, :first], s.a), _leave_out(log_v, hidden[:, first:], s.b)
     log_c = log_coupling_matrix(couplings)
-    shift_u, shift_v = log_u.detach().amax(-1, keepdim=True), log_v.detach().amax(-1, keepdim=True)
     shift_c = log_c.detach().amax((-1, -2), keepdim=True)
-    log_u, log_v, log_c = log_u - shift_u, log_v - shift_v, log_c - shift_c
-    shift = (shift_u + shift_v + shift_c).squeeze(-1)
+    log_c = log_c - shift_c
+    shift = fields.detach().abs().sum(-1) + shift_c.squeeze(-1)
     if logarithmic:
-        weight_a = log_u + torch.logsumexp(log_c.unsqueeze(1) + log_v.unsqueeze(2), -1)
-        weight_b = log_v + torch.logsumexp(log_c.unsqueeze(1) + log_u.unsqueeze(3), -2)
-        log_z = torch.logsumexp(weight_a, -1)
-        probability_a, probability_b = torch.softmax(weight_a, -1), torch.softmax(weight_b, -1)
-    else:
-        u, v, c = log_u.exp(), log_v.exp(), log_c.exp()
-        product_a, product_b = u * (v @ c.transpose(-1, -2)), v * (u @ c)
-        z = product_a.sum(-1, keepdim=True)
-        log_z = z.squeeze(-1).log()
-        probability_a, probability_b = product_a / z, product_b / z
-    return BilinearForm(probability_a, probability_b, log_z, shift, log_u, log_v, log_c, logarithmic)
+        log_a = log_u + torch.logsumexp(log_c.unsqueeze(-1) + log_v.unsqueeze(1), 2)
+        log_b = log_v + torch.logsumexp(log_c.unsqueeze(-1) + log_u.unsqueeze(2), 1)
+        weight_a, weight_b = torch.softmax(log_a, 1), torch.softmax(log_b, 1)
+        log_z = torch.logsumexp(log_a, 1) + shift
+        return BilinearForm(
+            weight_a, weight_b, torch.ones_like(log_z).unsqueeze(1), log_z, log_u, log_v, log_c, True
+        )
+    u, v, c = log_u.exp(), log_v.exp(), log_c.exp()
+    weight_a, weight_b = u * (c @ v), v * (c.transpose(-1, -2) @ u)
+    total = weight_a.sum(1, keepdim=True)
+    return BilinearForm(weight_a, weight_b, total, total.squeeze(1).log() + shift, u, v, c, False)
 
 
-def _leave_out(log_weight: Tensor, visible: Tensor, configurations: Tensor) -> Tensor:
+def _field_part(h: Tensor, configurations: Tensor) -> Tensor:
+    """Σ_j h_j s_j − Σ_j |h_j| for every configuration: at most 0, and 0 where every spin follows its field."""
+    return configurations @ h - h.detach().abs().sum(1, keepdim=True)
+
+
+def _leave_out(log_weight: Tensor, hidden: Tensor, configurations: Tensor) -> Tensor:
     """−∞ for every configuration in which a hidden spin is +1."""
-    forbidden = (~visible).to(configurations.dtype) @ (configurations > 0).to(configurations.dtype).T
+    forbidden = (configurations > 0).to(configurations.dtype) @ hidden.to(configurations.dtype)
     return log_weight.masked_fill(forbidden > 0, -torch.inf)
 
 
@@ -174,19 +205,27 @@ def up_probability(form: BilinearForm, s: Halves) -> Tensor:
 
     (1 + ⟨s_j⟩)/2 would lose every digit where the probability is small; this sum loses none.
     """
-    up_a, up_b = (s.a > 0).to(s.a.dtype), (s.b > 0).to(s.b.dtype)
-    return torch.cat([form.probability_a @ up_a, form.probability_b @ up_b], -1)
+    up_a, up_b = (s.a > 0).to(s.a.dtype).T, (s.b > 0).to(s.b.dtype).T
+    return (torch.cat([up_a @ form.weight_a, up_b @ form.weight_b], 1) / form.total).transpose(-1, -2)
 
 
 def second_moment(form: BilinearForm, s: Halves) -> Tensor:
     """⟨s sᵀ⟩, (groups, models, spins, spins): pairs inside a half from its marginal, pairs across from C."""
-    a_a = torch.einsum("gma,ai,aj->gmij", form.probability_a, s.a, s.a)
-    b_b = torch.einsum("gmb,bi,bj->gmij", form.probability_b, s.b, s.b)
+    a_a, b_b = _within(form.weight_a, s.a), _within(form.weight_b, s.b)
     if form.logarithmic:
-        given_a = torch.softmax(form.log_c.unsqueeze(1) + form.log_v.unsqueeze(2), -1)
-        weighted = form.probability_a.unsqueeze(-1) * (given_a @ s.b)
+        given_a = torch.softmax(form.c.unsqueeze(-1) + form.v.unsqueeze(1), 2)
+        b_given_a = torch.einsum("gabm,bj->gjam", given_a, s.b)
+        signed_b = form.weight_a.unsqueeze(1) * b_given_a
     else:
-        moments = form.log_c.exp().unsqueeze(1) @ (form.log_v.exp().unsqueeze(-1) * s.b)
-        weighted = form.log_u.exp().unsqueeze(-1) * moments / form.log_z.exp()[..., None, None]
-    a_b = torch.einsum("gmaj,ai->gmij", weighted, s.a)
-    return torch.cat([torch.cat([a_a, a_b], -1), torch.cat([a_b.transpose(-1, -2), b_b], -1)], -2)
+        signed_v = form.v.unsqueeze(1) * s.b.T.unsqueeze(-1)  # (groups, n_B, 2^n_B, models)
+        signed_b = form.u.unsqueeze(1) * torch.einsum("gab,gjbm->gjam", form.c, signed_v)
+    a_b = torch.einsum("gjam,ai->gmij", signed_b, s.a)
+    joined = torch.cat([torch.cat([a_a, a_b], -1), torch.cat([a_b.transpose(-1, -2), b_b], -1)], -2)
+    return joined / form.total.transpose(-1, -2).unsqueeze(-1)
+
+
+def _within(weight: Tensor, configurations: Tensor) -> Tensor:
+    """Weighted Σ s sᵀ over the configurations of one half, (groups, models, spins of the half, the same)."""
+    spins = configurations.shape[1]
+    pairs = (configurations.unsqueeze(-1) * configurations.unsqueeze(-2)).flatten(1)
+    return (weight.transpose(-1, -2) @ pairs).unflatten(-1, (spins, spins))

@@ -18,6 +18,7 @@ from classical.sampler import Seed, require_shots, require_spins
 from classical.samples import Samples
 
 LARGEST_EXACT = 26
+_CACHED_NUMBERS = 2**17
 
 _Read = Callable[[BilinearForm, Halves], Tensor]
 
@@ -108,7 +109,7 @@ class ExactSampler:
         Raises:
             ValueError: more spins than fit.
         """
-        return self._read(model, lambda form, _: form.log_z + form.shift)
+        return self._read(model, lambda form, _: form.log_z)
 
     def sample(self, model: IsingModel, *, shots: int = 256, seed: Seed = 0) -> Samples:
         """Draw independent samples of the Boltzmann law itself.
@@ -145,16 +146,25 @@ class ExactSampler:
             model: the models.
             visible: as for `up_probability`.
         """
-        bound = bilinear.underflow_bound(model.fields, model.couplings, pinned=visible is not None)
-        need = (bound >= bilinear.FLOAT32_RANGE).long() + (bound >= bilinear.FLOAT64_RANGE).long()
-        least = Arithmetic.FLOAT32 if model.fields.dtype == torch.float32 else Arithmetic.FLOAT64
+        fields = model.fields
+        if visible is not None:
+            _require_mask(visible, model)
+            fields = bilinear.pin_hidden(fields, model.couplings, visible)
+        return self._arithmetic(fields, model.couplings, pinned=visible is not None)
+
+    @staticmethod
+    def _arithmetic(fields: Tensor, couplings: Tensor, pinned: bool) -> Tensor:
+        """Which `Arithmetic` each model needs, where hidden spins are already pinned."""
+        size = bilinear.range_needed(fields, couplings, pinned)
+        need = (size >= bilinear.FLOAT32_RANGE).long() + (size >= bilinear.FLOAT64_RANGE).long()
+        least = Arithmetic.FLOAT32 if fields.dtype == torch.float32 else Arithmetic.FLOAT64
         return need.clamp(min=int(least))
 
     def _read(self, model: IsingModel, read: _Read, visible: Tensor | None = None, extra: int = 0) -> Tensor:
         """One moment of every model, in the dtype of the model."""
         seeds = torch.zeros(model.fields.shape[:2], dtype=torch.int64, device=model.fields.device)
         moment = self._apply(model, visible, seeds, lambda chunk: read(chunk.solve(), chunk.halves()), extra)
-        return moment.to(model.fields.dtype)
+        return moment.to(model.fields.dtype).contiguous()
 
     def _apply(
         self, model: IsingModel, visible: Tensor | None, seeds: Tensor, compute: _Compute, extra: int = 0
@@ -168,7 +178,8 @@ class ExactSampler:
                 bilinear.pin_hidden(fields, couplings, visible),
                 visible.expand(model.groups, -1, -1),
             )
-        need = self.arithmetic(model, visible)
+        fields = fields.transpose(1, 2).contiguous().transpose(1, 2)  # spin by spin, as sums over spins like it
+        need = self._arithmetic(fields, couplings, pinned=visible is not None)
         first = int(need[0, 0]) if need.numel() else int(Arithmetic.FLOAT64)
         if bool((need == first).all()):
             whole = _Chunk(fields, couplings, visible, seeds, Arithmetic(first))
@@ -178,9 +189,7 @@ class ExactSampler:
             parts, order = [], []
             for kind in need[g].unique().tolist():
                 index = (need[g] == kind).nonzero().squeeze(-1)
-                one_group = _Chunk(fields, couplings, visible, seeds, Arithmetic(kind)).part(
-                    slice(g, g + 1), index
-                )
+                one_group = _Chunk(fields, couplings, visible, seeds, Arithmetic(kind)).part(slice(g, g + 1), index)
                 parts.append(self._chunks(one_group, compute, extra).double())
                 order.append(index)
             groups.append(torch.cat(parts, 1)[:, torch.cat(order).argsort()])
@@ -191,14 +200,15 @@ class ExactSampler:
         groups, models, spins = whole.fields.shape
         size = 4 if whole.arithmetic == Arithmetic.FLOAT32 else 8
         full, half = 2**spins, 2 ** ((spins + 1) // 2)
-        model_bytes = size * (
-            12 * half + extra + (4 * full if whole.arithmetic == Arithmetic.LOGARITHMIC else 0)
-        )
+        model_bytes = size * (12 * half + extra + (4 * full if whole.arithmetic == Arithmetic.LOGARITHMIC else 0))
         group_bytes = size * 3 * full
         models_at_once = max(1, min(models, (self.memory_limit - group_bytes) // model_bytes))
-        groups_at_once = max(
-            1, min(groups, self.memory_limit // (group_bytes + models_at_once * model_bytes))
-        )
+        groups_at_once = max(1, min(groups, self.memory_limit // (group_bytes + models_at_once * model_bytes)))
+        recompute = torch.is_grad_enabled() and (whole.fields.requires_grad or whole.couplings.requires_grad)
+        if not recompute:  # smaller pieces stay in the processor's cache, large enough to pay for their C
+            cached = max(_CACHED_NUMBERS // half, half)
+            models_at_once = min(models_at_once, cached)
+            groups_at_once = max(1, min(groups_at_once, cached // max(1, models_at_once)))
         pieces = [
             whole.part(slice(g, g + groups_at_once), slice(m, m + models_at_once))
             for g in range(0, groups, groups_at_once)
@@ -206,11 +216,8 @@ class ExactSampler:
         ]
         if len(pieces) == 1:
             return compute(whole)
-        recompute = torch.is_grad_enabled() and (whole.fields.requires_grad or whole.couplings.requires_grad)
         results = [
-            checkpoint(compute, piece, use_reentrant=False, preserve_rng_state=False)
-            if recompute
-            else compute(piece)
+            checkpoint(compute, piece, use_reentrant=False, preserve_rng_state=False) if recompute else compute(piece)
             for piece in pieces
         ]
         columns = -(-models // models_at_once)
@@ -245,9 +252,7 @@ class _Chunk:
     def solve(self) -> BilinearForm:
         """The bilinear form of these models."""
         logarithmic = self.arithmetic == Arithmetic.LOGARITHMIC
-        return bilinear.solve(
-            self.fields.to(self.dtype), self.couplings.to(self.dtype), self.visible, logarithmic
-        )
+        return bilinear.solve(self.fields.to(self.dtype), self.couplings.to(self.dtype), self.visible, logarithmic)
 
     def halves(self) -> Halves:
         """Configurations of both halves, in the dtype they are summed in."""
@@ -269,12 +274,13 @@ def _require_mask(visible: Tensor, model: IsingModel) -> None:
 def _draw(form: BilinearForm, s: Halves, numbers: Tensor) -> Tensor:
     """Independent samples from uniform numbers (groups, models, 2 shots): int8 (groups, models, shots, spins)."""
     for_a, for_b = numbers.chunk(2, -1)
-    a = _inverse_cumulative(form.probability_a, for_a)
+    a = _inverse_cumulative(form.weight_a.transpose(-1, -2).contiguous(), for_a)
     group = torch.arange(a.shape[0], device=a.device)[:, None, None]
+    v = form.v.transpose(-1, -2).unsqueeze(2)
     if form.logarithmic:
-        weight_b = torch.softmax(form.log_c[group, a] + form.log_v.unsqueeze(2), -1)
+        weight_b = torch.softmax(form.c[group, a] + v, -1)
     else:
-        weight_b = form.log_c.exp()[group, a] * form.log_v.exp().unsqueeze(2)
+        weight_b = form.c[group, a] * v
     b = _inverse_cumulative(weight_b, for_b.unsqueeze(-1)).squeeze(-1)
     return torch.cat([s.a.to(torch.int8)[a], s.b.to(torch.int8)[b]], -1)
 

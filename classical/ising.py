@@ -45,9 +45,7 @@ class IsingModel:
             if not isinstance(value, Tensor):
                 raise ValueError(f"{name} is a {type(value).__name__}; pass a torch tensor")
             if value.dtype not in (torch.float32, torch.float64):
-                raise ValueError(
-                    f"{name} has dtype {value.dtype}; convert it to torch.float32 or torch.float64"
-                )
+                raise ValueError(f"{name} has dtype {value.dtype}; convert it to torch.float32 or torch.float64")
         if fields.ndim != 3 or fields.shape[-1] == 0:
             raise ValueError(
                 f"fields has shape {tuple(fields.shape)}; it must be (groups, models, spins) with at least one spin"
@@ -67,9 +65,7 @@ class IsingModel:
             finite = torch.isfinite(value)
             if not bool(finite.all()):
                 bad = value[~finite][0].item()
-                raise ValueError(
-                    f"{name} contains {bad}; every value must be finite (leave hidden spins out)"
-                )
+                raise ValueError(f"{name} contains {bad}; every value must be finite (leave hidden spins out)")
         lower = couplings.tril()
         if bool(lower.any()):
             group, row, column = (int(i) for i in lower.nonzero()[0])

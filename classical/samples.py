@@ -72,7 +72,5 @@ class Samples:
         spins = self.spins.shape[-1]
         powers = 2 ** torch.arange(spins, device=self.spins.device)
         index = ((self.spins < 0).long() * powers).sum(-1)
-        total = torch.zeros(
-            *self.weights.shape[:2], 2**spins, dtype=self.weights.dtype, device=self.weights.device
-        )
+        total = torch.zeros(*self.weights.shape[:2], 2**spins, dtype=self.weights.dtype, device=self.weights.device)
         return total.scatter_add_(-1, index, self.weights)

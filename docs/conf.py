@@ -1,0 +1,23 @@
+"""Sphinx configuration."""
+
+project = "hybrid-attention"
+author = "The hybrid-attention authors"
+copyright = "2026, the hybrid-attention authors"
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+nb_execution_mode = "off"
+html_theme = "furo"
+html_title = "hybrid-attention"
+exclude_patterns = ["_build", "jupyter_execute"]
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+autodoc_preserve_defaults = True
+napoleon_google_docstring = True
+napoleon_use_rtype = False
