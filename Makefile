@@ -36,7 +36,7 @@ contracts: setup
 	$(BIN)/lint-imports
 
 docs: setup
-	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -E -q -b html docs docs/_build/html
 
 notebooks: setup
 	$(BIN)/python -m pytest --nbmake --override-ini addopts= notebooks

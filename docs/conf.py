@@ -21,3 +21,13 @@ autodoc_typehints = "none"
 autodoc_preserve_defaults = True
 napoleon_google_docstring = True
 napoleon_use_rtype = False
+
+
+def _bars_are_bars(app, what, name, obj, options, lines):
+    """Absolute values and kets in docstrings are not reStructuredText substitutions."""
+    lines[:] = [line.replace("|", "\\|") for line in lines]
+
+
+def setup(app):
+    """Sphinx calls this."""
+    app.connect("autodoc-process-docstring", _bars_are_bars)
