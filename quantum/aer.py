@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,11 @@ from quantum.schedule import AnnealSchedule
 from quantum.trotter import Template, pairs, template
 
 _SEED_STRIDE = 2113
-"""Aer gives circuit j of a call the seed `seed_simulator` + 2113 j."""
+"""Aer gives model j of a call the seed `seed_simulator` + 2113 j, however the models are spread over circuits."""
+
+_SHARING_MODELS, _SHARING_SPINS = 8, range(2, 15)
+"""Groups of at least so many models, and of so many spins, get a circuit with their couplings in it. For fewer models
+the 2**spins numbers per step, which pass through Python once per group, cost more than they save."""
 
 
 class AerSampler:
@@ -29,8 +34,9 @@ class AerSampler:
 
     with h' = field_factor · h and J' = coupling_factor · J (`quantum.calibration`).
 
-    Aer is called once for a whole batch, with one thread per circuit and the angles bound in C++; its defaults on the
-    same circuits are several times slower.
+    Aer is called once for a whole batch, with one thread per circuit and the angles bound in C++. Models of a group
+    share their couplings, so the RZZ gates of each step are one diagonal gate for all of them, unless the group is
+    small or the backend is noisy. Aer's defaults on the textbook circuits are several times slower.
 
     Args:
         schedule: the anneal.
@@ -42,7 +48,7 @@ class AerSampler:
         memory_mb: MiB of angles and probabilities in one call to Aer; a larger batch takes more calls. The samples do
             not depend on it.
         backend: an `AerSimulator`, or anything with its `run`; by default one is made at the first call. A noise
-            model on it is honoured: it sees the gates `u`, `rzz` and `rx`.
+            model on it is honoured: it acts on the gates `u`, `rzz` and `rx`.
 
     Raises:
         ValueError: steps the schedule refuses, an unknown calibration, a response too close to zero to divide by, or
@@ -134,27 +140,48 @@ class AerSampler:
             law[row] = data.probabilities
         return torch.from_numpy(law).reshape(model.groups, model.models, 2**model.spins)
 
-    def _run(self, model: IsingModel, ending: str, shots: int, seed: int) -> Any:
+    def _run(self, model: IsingModel, ending: str, shots: int, seed: int) -> Iterator[Any]:
         """What Aer returns for every model of the batch, one after the other."""
-        model = model.detach()
-        h = (model.fields.double().cpu() * self.factors.field_factor).flatten(0, 1).numpy()
-        J = model.couplings.double().cpu().numpy() * self.factors.coupling_factor
-        rows, columns = pairs(model.spins)
-        J = np.repeat(J[:, rows, columns], model.models, axis=0)
-        circuit = self._template(model.spins, ending)
-        size = max(1, self.memory_mb * 2**20 // (8 * (len(circuit.parameters) + 2**model.spins)))
-        for start in range(0, len(h), size):
-            chunk = slice(start, start + size)
-            yield from self._call(circuit, circuit.values(h[chunk], J[chunk]), shots, seed + _SEED_STRIDE * start)
+        call: list[tuple[Template, np.ndarray]] = []
+        limit, load, start = self.memory_mb * 2**17, 0, 0
+        for circuit, values in self._pieces(model.detach(), ending, limit):
+            size = circuit.fixed + values.size + values.shape[1] * 2**model.spins
+            if call and load + size > limit:
+                yield from self._call(call, shots, seed + _SEED_STRIDE * start)
+                start += sum(bound.shape[1] for _, bound in call)
+                call, load = [], 0
+            call.append((circuit, values))
+            load += size
+        if call:
+            yield from self._call(call, shots, seed + _SEED_STRIDE * start)
 
-    def _call(self, circuit: Template, values: np.ndarray, shots: int, seed: int) -> list[Any]:
-        """One call to Aer: a copy of the circuit per thread, each with a share of the models."""
-        shares = np.array_split(values, min(self.threads, values.shape[1]), axis=1)
+    def _pieces(self, model: IsingModel, ending: str, limit: int) -> Iterator[tuple[Template, np.ndarray]]:
+        """The batch in its order, as circuits and the values of their parameters for some models each."""
+        h = model.fields.double().cpu().numpy() * self.factors.field_factor
+        rows, columns = pairs(model.spins)
+        J = model.couplings.double().cpu().numpy()[:, rows, columns] * self.factors.coupling_factor
+        if not h.size:
+            return
+        if model.models >= _SHARING_MODELS and model.spins in _SHARING_SPINS and not self._noisy():
+            for fields, couplings in zip(h, J, strict=True):
+                circuit = template(model.spins, self.angles, ending, couplings)
+                yield from _shares(circuit, circuit.values(fields), -(-self.threads // model.groups), limit)
+            return
+        if (model.spins, ending) not in self._templates:
+            self._templates[model.spins, ending] = template(model.spins, self.angles, ending)
+        circuit = self._templates[model.spins, ending]
+        values = circuit.values(h.reshape(-1, model.spins), J.repeat(model.models, axis=0))
+        yield from _shares(circuit, values, self.threads, limit)
+
+    def _call(self, pieces: list[tuple[Template, np.ndarray]], shots: int, seed: int) -> list[Any]:
+        """One call to Aer."""
         result = (
             self._aer()
             .run(
-                [circuit.circuit] * len(shares),
-                parameter_binds=[dict(zip(circuit.parameters, x.tolist(), strict=True)) for x in shares],
+                [circuit.circuit for circuit, _ in pieces],
+                parameter_binds=[
+                    dict(zip(circuit.parameters, values.tolist(), strict=True)) for circuit, values in pieces
+                ],
                 shots=shots,
                 seed_simulator=seed,
                 max_parallel_experiments=self.threads,
@@ -166,7 +193,8 @@ class AerSampler:
             .result()
         )
         if not result.success:
-            raise RuntimeError(f"Aer failed on {values.shape[1]} circuits of {circuit.spins} spins: {result.status}")
+            models = sum(values.shape[1] for _, values in pieces)
+            raise RuntimeError(f"Aer failed on {models} models of {pieces[0][0].spins} spins: {result.status}")
         return [experiment.data for experiment in result.results]
 
     def _samples(self, model: IsingModel, index: Tensor, weights: Tensor, shots: int, drawn_from: str) -> Samples:
@@ -174,12 +202,6 @@ class AerSampler:
         spins = configurations(index, model.spins).to(device)
         diagnostics = {"drawn_from": drawn_from, "calibration": self.calibration, **self.factors._asdict()}
         return Samples(spins, weights.to(device), shots, diagnostics)
-
-    def _template(self, spins: int, ending: str) -> Template:
-        key = (spins, ending)
-        if key not in self._templates:
-            self._templates[key] = template(spins, self.angles, ending)
-        return self._templates[key]
 
     def _aer(self) -> Any:
         if self._backend is None:
@@ -207,6 +229,14 @@ def _rows(counts: list[dict[str, int]], model: IsingModel, shots: int) -> tuple[
     return torch.from_numpy(index).reshape(shape), torch.from_numpy(weights / shots).to(model.fields.dtype).reshape(
         shape
     )
+
+
+def _shares(circuit: Template, values: np.ndarray, shares: int, limit: int) -> Iterator[tuple[Template, np.ndarray]]:
+    """Consecutive models in so many shares, or more where one would be larger than the limit."""
+    models = values.shape[1]
+    largest = max(1, limit // (len(values) + 2**circuit.spins))
+    for share in np.array_split(values, min(models, max(shares, -(-models // largest))), axis=1):
+        yield circuit, share
 
 
 def _processors() -> int:

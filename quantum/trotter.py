@@ -67,7 +67,7 @@ def trotter_circuit(
 
 @dataclass(frozen=True, eq=False)
 class Template:
-    """A circuit with open parameters, built once for a number of spins and bound for any number of models.
+    """A circuit with open parameters, built once and bound for any number of models.
 
     The same unitary as `trotter_circuit` up to a global phase, with fewer gates: a qubit's mixer and the field's
     phase after it are one gate, RZ(φ) RX(α) = U(α, φ − π/2, π/2), and RZ(φ) H = U(π/2, φ, π). Every gate is one that
@@ -79,19 +79,22 @@ class Template:
         parameters: its parameters, in the order of the rows of `values`.
         angles: the anneal's angles.
         spins: number of spins.
+        fixed: how many numbers the circuit holds beside its parameters.
     """
 
     circuit: QuantumCircuit
     parameters: list[Any]
     angles: Angles
     spins: int
+    fixed: int
 
-    def values(self, fields: NDArray[np.float64], couplings: NDArray[np.float64]) -> NDArray[np.float64]:
+    def values(self, fields: NDArray[np.float64], couplings: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
         """What each parameter is for each model.
 
         Args:
             fields: h, (models, spins), after calibration.
-            couplings: J, (models, pairs), after calibration, in the order of `pairs`.
+            couplings: J, (models, pairs), after calibration, in the order of `pairs`; left out where they are part
+                of the circuit.
 
         Returns:
             (parameters, models) float64, radians.
@@ -99,19 +102,24 @@ class Template:
         a, b = self.angles.field[:, None, None], self.angles.coupling[:, None, None]
         offset = np.full_like(a, -np.pi / 2)
         offset[0] = 0.0
-        field_values = -2.0 * a * fields.T + offset
-        coupling_values = -2.0 * b * couplings.T
-        return np.concatenate([field_values, coupling_values], axis=1).reshape(len(self.parameters), -1)
+        values = -2.0 * a * fields.T + offset
+        if couplings is not None:
+            values = np.concatenate([values, -2.0 * b * couplings.T], axis=1)
+        return values.reshape(len(self.parameters), len(fields))
 
 
-def template(spins: int, angles: Angles, ending: str) -> Template:
+def template(spins: int, angles: Angles, ending: str, couplings: NDArray[np.float64] | None = None) -> Template:
     """The parametrised circuit of a number of spins.
+
+    With couplings left open each pair has an RZZ gate. With couplings given, all models share them and the RZZ gates
+    of a step are multiplied out into one diagonal gate, diag exp(i b_k Σ J s s): many times fewer gates.
 
     Args:
         spins: number of spins.
         angles: the anneal's angles.
         ending: "measure" (all qubits, bit i = spin i), "probabilities" (Aer saves |amplitude|² of the final state) or
             "none".
+        couplings: J, (pairs,), after calibration, in the order of `pairs`; None leaves them open.
 
     Returns:
         The circuit and how to fill it.
@@ -121,18 +129,23 @@ def template(spins: int, angles: Angles, ending: str) -> Template:
     """
     from qiskit import QuantumCircuit
     from qiskit.circuit import Parameter
+    from qiskit.circuit.library import DiagonalGate
 
     if ending not in ("measure", "probabilities", "none"):
         raise ValueError(f"ending is {ending!r}; it must be 'measure', 'probabilities' or 'none'")
     circuit = QuantumCircuit(spins, spins if ending == "measure" else 0, name="anneal")
     parameters = []
-    rows, columns = pairs(spins)
+    rows, columns = (index.tolist() for index in pairs(spins))
+    log_weight = None if couplings is None else _coupling_log_weight(spins, couplings)
     for k in range(angles.steps):
         rotation, last = (np.pi / 2, np.pi) if k == 0 else (-2.0 * angles.mixer[k - 1], np.pi / 2)
         for i in range(spins):
             parameters.append(Parameter(f"h{k}_{i}"))
             circuit.u(rotation, parameters[-1], last, i)
-        for i, j in zip(rows.tolist(), columns.tolist(), strict=True):
+        if log_weight is not None:
+            circuit.append(DiagonalGate(np.exp(1j * angles.coupling[k] * log_weight).tolist()), range(spins))
+            continue
+        for i, j in zip(rows, columns, strict=True):
             parameters.append(Parameter(f"J{k}_{i}_{j}"))
             circuit.rzz(parameters[-1], i, j)
     circuit.rx(-2.0 * angles.mixer[-1], range(spins))
@@ -142,7 +155,16 @@ def template(spins: int, angles: Angles, ending: str) -> Template:
         import qiskit_aer.library  # noqa: F401  (teaches QuantumCircuit to save probabilities)
 
         circuit.save_probabilities()
-    return Template(circuit, parameters, angles, spins)
+    return Template(circuit, parameters, angles, spins, 0 if couplings is None else angles.steps * 2**spins)
+
+
+def _coupling_log_weight(spins: int, couplings: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Σ_{i<j} J_ij s_i s_j of every configuration, (2**spins,), bit i = spin i, bit 0 = +1."""
+    s = 1.0 - 2.0 * ((np.arange(2**spins)[:, None] >> np.arange(spins)) & 1)
+    rows, columns = pairs(spins)
+    J = np.zeros((spins, spins))
+    J[rows, columns] = couplings
+    return ((s @ J) * s).sum(-1)
 
 
 def _require_model(fields: ArrayLike, couplings: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
