@@ -164,26 +164,36 @@ def solve(fields: Tensor, couplings: Tensor, visible: Tensor | None, logarithmic
             +1 are left out of all sums.
         logarithmic: sum logarithms configuration by configuration instead of multiplying matrices: slow, any range.
     """
-    s = halves(fields.shape[-1], fields.dtype, fields.device)
+    return evaluate(fields.transpose(-1, -2), log_coupling_matrix(couplings), visible, logarithmic)
+
+
+def evaluate(h: Tensor, log_c: Tensor, visible: Tensor | None, logarithmic: bool) -> BilinearForm:
+    """`solve` with the couplings already turned into log C.
+
+    Args:
+        h: fields, (groups, spins, models).
+        log_c: (groups, 2^n_A, 2^n_B).
+        visible: as for `solve`.
+        logarithmic: as for `solve`.
+    """
+    s = halves(h.shape[1], h.dtype, h.device)
     first = s.a.shape[1]
-    h = fields.transpose(-1, -2)
     log_u, log_v = _field_part(h[:, :first], s.a), _field_part(h[:, first:], s.b)
+    left_out_a, left_out_b = None, None
     if visible is not None:
-        hidden = ~visible.transpose(-1, -2)
-        log_u, log_v = _leave_out(log_u, hidden[:, :first], s.a), _leave_out(log_v, hidden[:, first:], s.b)
-    log_c = log_coupling_matrix(couplings)
+        hidden = (~visible).transpose(-1, -2).to(h.dtype)
+        left_out_a, left_out_b = is_up(s.a) @ hidden[:, :first] > 0, is_up(s.b) @ hidden[:, first:] > 0
     shift_c = log_c.detach().amax((-1, -2), keepdim=True)
     log_c = log_c - shift_c
-    shift = fields.detach().abs().sum(-1) + shift_c.squeeze(-1)
+    shift = h.detach().abs().sum(1) + shift_c.squeeze(-1)
     if logarithmic:
+        log_u, log_v = _fill(log_u, left_out_a, -torch.inf), _fill(log_v, left_out_b, -torch.inf)
         log_a = log_u + torch.logsumexp(log_c.unsqueeze(-1) + log_v.unsqueeze(1), 2)
         log_b = log_v + torch.logsumexp(log_c.unsqueeze(-1) + log_u.unsqueeze(2), 1)
         weight_a, weight_b = torch.softmax(log_a, 1), torch.softmax(log_b, 1)
         log_z = torch.logsumexp(log_a, 1) + shift
-        return BilinearForm(
-            weight_a, weight_b, torch.ones_like(log_z).unsqueeze(1), log_z, log_u, log_v, log_c, True
-        )
-    u, v, c = log_u.exp(), log_v.exp(), log_c.exp()
+        return BilinearForm(weight_a, weight_b, torch.ones_like(log_z).unsqueeze(1), log_z, log_u, log_v, log_c, True)
+    u, v, c = _fill(log_u.exp(), left_out_a, 0.0), _fill(log_v.exp(), left_out_b, 0.0), log_c.exp()
     weight_a, weight_b = u * (c @ v), v * (c.transpose(-1, -2) @ u)
     total = weight_a.sum(1, keepdim=True)
     return BilinearForm(weight_a, weight_b, total, total.squeeze(1).log() + shift, u, v, c, False)
@@ -194,10 +204,13 @@ def _field_part(h: Tensor, configurations: Tensor) -> Tensor:
     return configurations @ h - h.detach().abs().sum(1, keepdim=True)
 
 
-def _leave_out(log_weight: Tensor, hidden: Tensor, configurations: Tensor) -> Tensor:
-    """−∞ for every configuration in which a hidden spin is +1."""
-    forbidden = (configurations > 0).to(configurations.dtype) @ hidden.to(configurations.dtype)
-    return log_weight.masked_fill(forbidden > 0, -torch.inf)
+def _fill(values: Tensor, where: Tensor | None, value: float) -> Tensor:
+    return values if where is None else values.masked_fill(where, value)
+
+
+def is_up(configurations: Tensor) -> Tensor:
+    """1 where a spin is +1 and 0 where it is −1, in the dtype of the configurations."""
+    return (configurations > 0).to(configurations.dtype)
 
 
 def up_probability(form: BilinearForm, s: Halves) -> Tensor:
@@ -205,8 +218,7 @@ def up_probability(form: BilinearForm, s: Halves) -> Tensor:
 
     (1 + ⟨s_j⟩)/2 would lose every digit where the probability is small; this sum loses none.
     """
-    up_a, up_b = (s.a > 0).to(s.a.dtype).T, (s.b > 0).to(s.b.dtype).T
-    return (torch.cat([up_a @ form.weight_a, up_b @ form.weight_b], 1) / form.total).transpose(-1, -2)
+    return (torch.cat([is_up(s.a).T @ form.weight_a, is_up(s.b).T @ form.weight_b], 1) / form.total).transpose(1, 2)
 
 
 def second_moment(form: BilinearForm, s: Halves) -> Tensor:

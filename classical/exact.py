@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from classical import bilinear
+from classical import bilinear, marginal
 from classical.bilinear import BilinearForm, Halves
 from classical.ising import IsingModel
 from classical.random import model_seeds, uniforms
@@ -19,8 +19,6 @@ from classical.samples import Samples
 
 LARGEST_EXACT = 26
 _CACHED_NUMBERS = 2**17
-
-_Read = Callable[[BilinearForm, Halves], Tensor]
 
 
 class Arithmetic(IntEnum):
@@ -75,7 +73,7 @@ class ExactSampler:
         Raises:
             ValueError: more spins than fit, or a mask of the wrong shape or dtype.
         """
-        return self._read(model, bilinear.up_probability, visible)
+        return self._read(model, _Chunk.up_probability, visible)
 
     def mean(self, model: IsingModel) -> Tensor:
         """Mean ⟨s⟩ = 2 P(s = +1) − 1, (groups, models, spins), differentiable.
@@ -98,7 +96,7 @@ class ExactSampler:
             ValueError: more spins than fit.
         """
         half = 2 ** ((model.spins + 1) // 2)
-        return self._read(model, bilinear.second_moment, extra=3 * half * model.spins)
+        return self._read(model, lambda c: bilinear.second_moment(c.solve(), c.halves()), extra=3 * half * model.spins)
 
     def log_partition(self, model: IsingModel) -> Tensor:
         """Logarithm of the partition function, log Z = log Σ_s exp(log-weight(s)), (groups, models), differentiable.
@@ -109,7 +107,7 @@ class ExactSampler:
         Raises:
             ValueError: more spins than fit.
         """
-        return self._read(model, lambda form, _: form.log_z)
+        return self._read(model, lambda chunk: chunk.solve().log_z)
 
     def sample(self, model: IsingModel, *, shots: int = 256, seed: Seed = 0) -> Samples:
         """Draw independent samples of the Boltzmann law itself.
@@ -160,10 +158,10 @@ class ExactSampler:
         least = Arithmetic.FLOAT32 if fields.dtype == torch.float32 else Arithmetic.FLOAT64
         return need.clamp(min=int(least))
 
-    def _read(self, model: IsingModel, read: _Read, visible: Tensor | None = None, extra: int = 0) -> Tensor:
+    def _read(self, model: IsingModel, read: _Compute, visible: Tensor | None = None, extra: int = 0) -> Tensor:
         """One moment of every model, in the dtype of the model."""
         seeds = torch.zeros(model.fields.shape[:2], dtype=torch.int64, device=model.fields.device)
-        moment = self._apply(model, visible, seeds, lambda chunk: read(chunk.solve(), chunk.halves()), extra)
+        moment = self._apply(model, visible, seeds, read, extra)
         return moment.to(model.fields.dtype).contiguous()
 
     def _apply(
@@ -211,7 +209,7 @@ class ExactSampler:
             groups_at_once = max(1, min(groups_at_once, cached // max(1, models_at_once)))
         pieces = [
             whole.part(slice(g, g + groups_at_once), slice(m, m + models_at_once))
-            for g in range(0, groups, groups_at_once)
+            for g in range(0, max(groups, 1), groups_at_once)
             for m in range(0, max(models, 1), models_at_once)
         ]
         if len(pieces) == 1:
@@ -254,6 +252,12 @@ class _Chunk:
         logarithmic = self.arithmetic == Arithmetic.LOGARITHMIC
         return bilinear.solve(self.fields.to(self.dtype), self.couplings.to(self.dtype), self.visible, logarithmic)
 
+    def up_probability(self) -> Tensor:
+        """P(s_j = +1) of these models, with its gradient by hand where the arithmetic allows it."""
+        if self.arithmetic == Arithmetic.LOGARITHMIC:
+            return bilinear.up_probability(self.solve(), self.halves())
+        return marginal.up_probability(self.fields.to(self.dtype), self.couplings.to(self.dtype), self.visible)
+
     def halves(self) -> Halves:
         """Configurations of both halves, in the dtype they are summed in."""
         return bilinear.halves(self.fields.shape[-1], self.dtype, self.fields.device)
@@ -277,10 +281,7 @@ def _draw(form: BilinearForm, s: Halves, numbers: Tensor) -> Tensor:
     a = _inverse_cumulative(form.weight_a.transpose(-1, -2).contiguous(), for_a)
     group = torch.arange(a.shape[0], device=a.device)[:, None, None]
     v = form.v.transpose(-1, -2).unsqueeze(2)
-    if form.logarithmic:
-        weight_b = torch.softmax(form.c[group, a] + v, -1)
-    else:
-        weight_b = form.c[group, a] * v
+    weight_b = torch.softmax(form.c[group, a] + v, -1) if form.logarithmic else form.c[group, a] * v
     b = _inverse_cumulative(weight_b, for_b.unsqueeze(-1)).squeeze(-1)
     return torch.cat([s.a.to(torch.int8)[a], s.b.to(torch.int8)[b]], -1)
 

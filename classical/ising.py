@@ -62,8 +62,7 @@ class IsingModel:
                 f"{fields.device}; give both the same dtype and device"
             )
         for name, value in (("fields", fields), ("couplings", couplings)):
-            finite = torch.isfinite(value)
-            if not bool(finite.all()):
+            if not bool(torch.isfinite(value.sum())) and not bool((finite := torch.isfinite(value)).all()):
                 bad = value[~finite][0].item()
                 raise ValueError(f"{name} contains {bad}; every value must be finite (leave hidden spins out)")
         lower = couplings.tril()

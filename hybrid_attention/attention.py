@@ -84,7 +84,7 @@ class BoltzmannAttention(MultiHeadAttention):
 
     def _attended(self, fields: Tensor, couplings: Tensor, visible: Tensor | None, seed: Seed | None) -> Tensor:
         """P(s_j = +1), (batch, heads, queries, keys), from one batch of Ising models."""
-        batch, heads, queries, keys = fields.shape
+        batch, heads, queries, _ = fields.shape
         seeds: Seed = 0
         if not isinstance(self.sampler, ExactMoments):
             seeds = self._seeds(batch, queries, seed, fields.device)

@@ -40,6 +40,8 @@ class SigmoidAttention(MultiHeadAttention):
         self, embed_dim: int, num_heads: int, max_length: int, position_bias: bool = False, readout: str = "mean"
     ) -> None:
         super().__init__(embed_dim, num_heads, max_length, position_bias)
+        if readout not in READOUTS:
+            raise ValueError(f"readout is {readout!r}; use one of {', '.join(READOUTS)}")
         self.readout = READOUTS[readout]
 
     def weigh(self, fields: Tensor, visible: Tensor | None, keys: Tensor, seed: Seed | None) -> Tensor:

@@ -34,15 +34,28 @@ def build_task(config: TrainConfig, state: dict[str, Any] | None = None) -> Task
             return BracketsTask(config.length, config.types)
         return TextTask.from_file(config.text, config.length, (state or {}).get("characters"))
     except ValueError as error:
-        message = str(error)
-        raise InputError(message if message.startswith("--") else f"--{message}") from None
+        raise _input_error(error) from None
+
+
+def _input_error(error: ValueError) -> InputError:
+    """The same message about the flag that gave the argument."""
+    message = str(error)
+    return InputError(message if message.startswith("--") else f"--{message}")
 
 
 def _schedule(config: TrainConfig) -> tuple[AnnealSchedule, int | None]:
     if config.schedule == "linear":
         return AnnealSchedule.linear(duration=config.duration), config.trotter_steps
-    schedule = AnnealSchedule.load(config.schedule)
-    return schedule, config.trotter_steps if schedule.steps is None else None
+    try:
+        schedule = AnnealSchedule.load(config.schedule)
+    except OSError as error:
+        raise InputError(
+            f"--schedule {config.schedule} cannot be read ({error.strerror}); give linear, or a file written by "
+            "AnnealSchedule.save"
+        ) from None
+    except ValueError as error:
+        raise InputError(f"--schedule: {error}; give linear, or a file written by AnnealSchedule.save") from None
+    return schedule, config.trotter_steps if schedule.own_steps is None else None
 
 
 def _aer(config: TrainConfig) -> Sampler:
@@ -82,13 +95,16 @@ def build_sampler(config: TrainConfig) -> Sampler:
     """
     try:
         sampler = SAMPLERS[config.sampler](config)
+    except InputError:
+        raise
     except ValueError as error:
-        raise InputError(str(error)) from None
+        raise _input_error(error) from None
     held = getattr(sampler, "max_spins", config.length)
     if config.attention == "boltzmann" and config.length > held:
+        longest = held - held % 2 if config.task == "brackets" else held
         raise InputError(
             f"--length is {config.length}, but --sampler {config.sampler} holds at most {held} spins; use --length "
-            f"{held} or less" + ("" if config.sampler == "exact" else ", or --sampler exact")
+            f"{longest} or less" + ("" if config.sampler == "exact" else ", or --sampler exact")
         )
     return sampler
 
@@ -121,7 +137,7 @@ def using_sampler(model: Transformer, sampler: Sampler) -> Iterator[Transformer]
         model: the model.
         sampler: what to use inside the block.
     """
-    attentions = [block.attention for block in model.blocks if isinstance(block.attention, BoltzmannAttention)]
+    attentions = [attention for attention in model.attentions() if isinstance(attention, BoltzmannAttention)]
     before = [attention.sampler for attention in attentions]
     try:
         for attention in attentions:

@@ -77,7 +77,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
         "progress": checkpoint.progress,
         "sha256": {name: _digest(aside / name) for name in _TENSORS},
     }
-    write_text(aside / "state.json", json.dumps(state, indent=1))
+    write_text(aside / "state.json", json.dumps({**state, "state_sha256": _state_digest(state)}, indent=1))
     aside.rename(final)
     sync_folder(folder)
     for old in complete(folder)[:-KEPT]:
@@ -105,6 +105,8 @@ def load(directory: Path) -> Checkpoint:
         if not isinstance(state, dict) or state.get("format") != FORMAT:
             found = state.get("format") if isinstance(state, dict) else type(state).__name__
             raise InputError(f"checkpoint {directory} has format {found!r}, not {FORMAT!r}; {remedy}")
+        if state.pop("state_sha256") != _state_digest(state):
+            raise InputError(f"checkpoint {directory} has a truncated or changed state.json; {remedy}")
         for name in _TENSORS:
             if _digest(directory / name) != state["sha256"][name]:
                 raise InputError(f"checkpoint {directory} has a truncated or changed {name}; {remedy}")
@@ -153,6 +155,10 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
         index, quantity = name.split(".", 1)
         state.setdefault(int(index), {})[quantity] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _state_digest(state: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 
 
 def _digest(path: Path) -> str:

@@ -13,6 +13,8 @@ import tomli_w
 from hybrid_attention.errors import InputError
 from hybrid_attention.files import write_text
 
+LARGEST_SEED = 2**62  # layers add their number to it, and generators take 64 bits
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -78,6 +80,7 @@ class TrainConfig:
         )
         for name, least in {**at_least, "shots": 2, "seed": 0}.items():
             _require(getattr(self, name) >= least, name, getattr(self, name), f"give at least {least}")
+        _require(self.seed < LARGEST_SEED, "seed", self.seed, f"give less than {LARGEST_SEED}")
         for name in ("duration", "lr", "lr_couplings"):
             value = getattr(self, name)
             if value is not None:

@@ -22,6 +22,8 @@ class PositionCouplings(nn.Module):
     """
 
     per_sequence = False
+    rows: Tensor
+    columns: Tensor
 
     def __init__(self, num_heads: int, max_length: int) -> None:
         super().__init__()

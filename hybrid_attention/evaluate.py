@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -139,7 +140,7 @@ def evaluate_run(run: LoadedRun, progress: bool = True) -> dict[str, Any]:
         "models_per_second": result.models_per_second,
     }
     if run.config.task == "text":
-        summary["bits_per_character"] = result.loss / torch.log(torch.tensor(2.0)).item()
+        summary["bits_per_character"] = result.loss / math.log(2)
     if run.task.chance is not None:
         summary["chance"] = run.task.chance
     return summary

@@ -74,12 +74,15 @@ def boltzmann_probability(
     Raises:
         ValueError: as `boltzmann_mean`, or a mask given with a sampler that takes none.
     """
-    if isinstance(sampler, ExactMoments):
-        return sampler.up_probability(IsingModel(fields, couplings), visible)
-    if visible is not None:
-        raise ValueError(f"visible is given, but {type(sampler).__name__} takes none; leave hidden spins out instead")
-    require_shots(shots, least=2)
-    return _SampledProbability.apply(fields, couplings, sampler, shots, seed)
+    with torch.autocast(fields.device.type, enabled=False):  # sums over configurations need every digit
+        if isinstance(sampler, ExactMoments):
+            return sampler.up_probability(IsingModel(fields, couplings), visible)
+        if visible is not None:
+            raise ValueError(
+                f"visible is given, but {type(sampler).__name__} takes none; leave hidden spins out instead"
+            )
+        require_shots(shots, least=2)
+        return _SampledProbability.apply(fields, couplings, sampler, shots, seed)
 
 
 def covariance_gradient(samples: Samples, upstream: Tensor) -> tuple[Tensor, Tensor]:
@@ -129,5 +132,6 @@ class _SampledProbability(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         spins, weights = ctx.saved_tensors
         # ⟨s⟩ = 2 P − 1, so the gradient on ⟨s⟩ is half the gradient on P
-        by_fields, by_couplings = covariance_gradient(Samples(spins, weights, ctx.shots), upstream / 2)
+        with torch.autocast(upstream.device.type, enabled=False):
+            by_fields, by_couplings = covariance_gradient(Samples(spins, weights, ctx.shots), upstream / 2)
         return by_fields, by_couplings, None, None, None

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from classical.random import derive_seeds
+from hybrid_attention.config import LARGEST_SEED
 from hybrid_attention.errors import InputError
 from hybrid_attention.evaluate import LoadedRun
 from hybrid_attention.tasks import BracketsTask, TextTask
@@ -38,6 +39,8 @@ def generate(run: LoadedRun, prompt: str, tokens: int, temperature: float = 1.0,
         raise InputError(f"--tokens is {tokens}; give at least 1")
     if not 0 <= temperature < float("inf"):
         raise InputError(f"--temperature is {temperature}; give 0 or a positive number")
+    if not 0 <= seed < LARGEST_SEED:
+        raise InputError(f"--seed is {seed}; give 0 or more and less than {LARGEST_SEED}")
     try:
         context = run.task.encode(prompt)
     except ValueError as error:

@@ -29,8 +29,8 @@ def combine_masks(
     """Combine the masks of `torch.nn.MultiheadAttention`.
 
     Args:
-        attn_mask: (queries, keys) or (batch · heads, queries, keys); bool with True for hidden keys, or a floating-point
-            addition with −∞ for hidden keys.
+        attn_mask: (queries, keys) or (batch · heads, queries, keys); bool with True for hidden keys, or a
+            floating-point addition with −∞ for hidden keys.
         key_padding_mask: (batch, keys), likewise.
         is_causal: query i sees keys 0 … i only.
         batch: sequences.
@@ -58,7 +58,8 @@ def combine_masks(
     if key_padding_mask is not None:
         if key_padding_mask.shape != (batch, keys):
             raise ValueError(
-                f"key_padding_mask has shape {tuple(key_padding_mask.shape)}; it must be (batch, keys) = {(batch, keys)}"
+                f"key_padding_mask has shape {tuple(key_padding_mask.shape)}; "
+                f"it must be (batch, keys) = {(batch, keys)}"
             )
         kept, added = _read(key_padding_mask[:, None, None, :].expand(-1, 1, queries, -1), "key_padding_mask")
         visible = kept if visible is None else visible & kept

@@ -57,13 +57,8 @@ def parse_config(arguments: Sequence[str], source: str = "", default: TrainConfi
 
 
 def _one_line(box: str) -> str:
-    """The first message inside tyro's boxes, without frames and advice."""
-    lines = [line.strip("│ \t") for line in box.splitlines()]
-    message: list[str] = []
-    for line in lines:
-        if line.startswith(("╭", "╰")):
-            continue
-        if line.startswith("──"):
-            break
-        message.append(line)
-    return re.sub(r"\s+", " ", " ".join(message)).strip() or "the arguments cannot be understood; see --help"
+    """The message inside tyro's box, without its title and advice. Plain streams get a box ruled with hyphens."""
+    ruled = re.sub(r"^[╭╰].*$", "", box, flags=re.MULTILINE).replace("│", " ")
+    sections = [re.sub(r"\s+", " ", part).strip() for part in re.split(r"^\s*[─-]{8,}\s*$", ruled, flags=re.MULTILINE)]
+    message = sections[0] if "╭" in box else sections[min(1, len(sections) - 1)]
+    return f"{message.rstrip('.') or 'the arguments cannot be understood'}; see --help"

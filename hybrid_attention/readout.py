@@ -11,7 +11,10 @@ EPSILON = 1e-12
 
 
 def mean_readout(attended: Tensor) -> Tensor:
-    """Average over the attended keys, a_j / (Σ_j a_j + ε).
+    """Average over the attended keys, a_j / (Σ_j a_j + ε), and exactly zero, gradient included, where Σ_j a_j = 0.
+
+    Samples may leave a query without any attended key. The slope there is 1/ε, which turns the rounding of a covariance
+    that should vanish into an enormous gradient.
 
     Args:
         attended: a, (…, keys), the probability that each key is attended.
@@ -19,7 +22,8 @@ def mean_readout(attended: Tensor) -> Tensor:
     Returns:
         (…, keys): the numbers that multiply the values.
     """
-    return attended / (attended.sum(-1, keepdim=True) + EPSILON)
+    total = attended.sum(-1, keepdim=True)
+    return (attended / (total + EPSILON)).masked_fill(total == 0, 0.0)
 
 
 def sum_readout(attended: Tensor) -> Tensor:

@@ -1,2 +1,292 @@
-def write_report(run):
-    pass
+"""The report of a run: one page with its result, learning curves, attention maps and couplings, readable offline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import plotly.graph_objects as go
+import torch
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+from torch import Tensor, nn
+
+import hybrid_attention
+from classical import ExactSampler
+from classical.ising import symmetric
+from hybrid_attention import charts
+from hybrid_attention.attention import BoltzmannAttention
+from hybrid_attention.build import using_sampler
+from hybrid_attention.config import TrainConfig
+from hybrid_attention.evaluate import Evaluation, evaluate
+from hybrid_attention.files import write_text
+from hybrid_attention.train import TrainedRun
+
+EXAMPLES = 2
+_Embed = Callable[[go.Figure], dict[str, Any]]
+_GAP = 20  # pixels between maps
+_LOOKED_AT = 64  # held-out sequences among which examples are chosen
+
+
+@dataclass(frozen=True)
+class Example:
+    """What a model does with one held-out sequence, by exact sums.
+
+    Args:
+        labels: a visible character for each token, (length).
+        weights: for each layer, the numbers that multiply the values, (heads, queries, keys).
+        couplings: for each layer, symmetric J (heads, keys, keys), or None where there are none.
+    """
+
+    labels: list[str]
+    weights: list[Tensor]
+    couplings: list[Tensor | None]
+
+
+def write_report(run: TrainedRun) -> Path:
+    """Write a run's report.html; one that is there stays as it is until the new one is complete.
+
+    Args:
+        run: a finished run.
+
+    Returns:
+        The page's path.
+    """
+    write_text(run.folder.report, render(run))
+    return run.folder.report
+
+
+def render(run: TrainedRun) -> str:
+    """The report as one HTML page that loads nothing else.
+
+    Args:
+        run: a finished run.
+    """
+    config, held_out = run.config, run.task.validation(run.config.eval_sequences)
+    result = evaluate(run.model, held_out, ExactSampler(), config.seed)
+    examples = [look_at(run, tokens) for tokens in example_sequences(run)]
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("hybrid_attention"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    numbers = count(1)
+    width = max(240, 70 + 15 * len(examples[0].labels))
+
+    def embed(figure: go.Figure) -> dict[str, Any]:
+        # plotly writes <, > and / of its JSON as \u escapes, so that nothing in it can end the script element
+        return {"id": f"figure-{next(numbers)}", "json": Markup(figure.to_json())}
+
+    return environment.get_template("report.html.j2").render(
+        title=_title(config),
+        headline=_headline(run, result),
+        tiles=_tiles(run, result),
+        config=config,
+        anneals=_anneals(config),
+        chance=run.task.chance,
+        curves=[
+            (name, embed(figure))
+            for name, figure in (
+                ("Loss on held-out and training sequences", charts.loss_curves(run.rows, run.task.chance, config)),
+                ("Accuracy on held-out sequences", charts.accuracy_curves(run.rows, run.task.chance, config)),
+            )
+        ],
+        attention=_attention_section(config, examples, embed),
+        couplings=_coupling_section(config, examples, embed),
+        attention_colors=charts.ATTENTION_COLORS,
+        coupling_colors=charts.COUPLING_COLORS,
+        hidden_color=charts.HIDDEN,
+        diagonal_color=charts.DIAGONAL,
+        map_width=width,
+        block_width=config.heads * (width + _GAP) - _GAP,
+        settings=_settings(config, run),
+        rows=run.rows,
+        version=hybrid_attention.__version__,
+        plotly=Markup(get_plotlyjs()),
+    )
+
+
+def example_sequences(run: TrainedRun) -> Tensor:
+    """The held-out sequences with the most different tokens, int64 (up to 2, length), from the first few.
+
+    Args:
+        run: gives the task.
+    """
+    tokens = torch.unique(run.task.validation(_LOOKED_AT).tokens, dim=0)
+    variety = torch.tensor([len(set(row.tolist())) for row in tokens])
+    return tokens[variety.argsort(descending=True, stable=True)[:EXAMPLES]]
+
+
+@torch.no_grad()
+def look_at(run: TrainedRun, tokens: Tensor) -> Example:
+    """Attention weights and couplings of one sequence, by exact sums.
+
+    Args:
+        run: gives model and task.
+        tokens: int64 (length).
+    """
+    couplings: list[Tensor | None] = []
+    hooks = []
+    for layer, attention in enumerate(run.model.attentions()):
+        couplings.append(None)
+        if isinstance(attention, BoltzmannAttention) and attention.coupling_kind != "none":
+            hooks.append(attention.couplings.register_forward_hook(_keeper(couplings, layer)))
+    try:
+        with using_sampler(run.model, ExactSampler()):
+            weights = run.model(tokens.unsqueeze(0), need_weights=True).weights
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return Example(run.task.labels(tokens), [layer[0] for layer in weights], couplings)
+
+
+def _keeper(couplings: list[Tensor | None], layer: int) -> Callable[[nn.Module, Any, Tensor], None]:
+    """A hook that puts a layer's couplings, made symmetric, into a list."""
+
+    def keep(_module: nn.Module, _keys: Any, J: Tensor) -> None:
+        couplings[layer] = symmetric(J)
+
+    return keep
+
+
+def with_error(value: float, error: float) -> str:
+    """A number and its standard error, to the error's second digit.
+
+    Args:
+        value: the number.
+        error: its standard error, in the same unit.
+    """
+    if not (math.isfinite(error) and error > 0):
+        return f"{value:.4f}"
+    digits = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def _title(config: TrainConfig) -> str:
+    task = {"brackets": "Bracket matching", "text": "Next characters of a text"}[config.task]
+    attention = "Boltzmann" if config.attention == "boltzmann" else config.attention
+    return f"{task} with {attention} attention"
+
+
+def _anneals(config: TrainConfig) -> bool:
+    """Whether training used sampled spin statistics."""
+    return config.attention == "boltzmann" and config.sampler != "exact"
+
+
+def _what(config: TrainConfig) -> str:
+    return "closing brackets" if config.task == "brackets" else "next characters"
+
+
+def _headline(run: TrainedRun, result: Evaluation) -> str:
+    chance = "" if run.task.chance is None else f" (chance {run.task.chance:.1%})"
+    return (
+        f"After {run.rows[-1]['step']:,} steps, {result.accuracy:.1%} of the {_what(run.config)} in held-out sequences are "
+        f"predicted right{chance}, with a loss of {with_error(result.loss, result.loss_error)} nats."
+    )
+
+
+def _tiles(run: TrainedRun, result: Evaluation) -> list[tuple[str, str, str]]:
+    """Figures at the top of the page: name, value, remark."""
+    config, last = run.config, run.rows[-1]
+    loss, _, error = with_error(result.loss, result.loss_error).partition(" ± ")
+    exact = " exact" if config.attention == "boltzmann" else ""
+    tiles = [
+        (f"Accuracy,{exact or ' held out'}", f"{result.accuracy:.1%}", f"of the {_what(config)}"),
+        (f"Loss,{exact or ' held out'}", loss, f"± {error} nats" if error else "nats"),
+    ]
+    if _anneals(config):
+        tiles[1:1] = [("Accuracy, on samples", f"{last['accuracy']:.1%}", f"{config.shots} shots, as trained")]
+        tiles.append(("Loss, on samples", f"{last['loss']:.4f}", "nats"))
+    if run.task.chance is not None:
+        tiles.append(("Chance", f"{run.task.chance:.1%}", f"loss {-math.log(run.task.chance):.3f} nats"))
+    if config.task == "text":
+        tiles.append(("Bits per character", f"{result.loss / math.log(2):.3f}", "loss in bits"))
+    return tiles
+
+
+def _attention_section(config: TrainConfig, examples: list[Example], embed: _Embed) -> dict[str, Any]:
+    """A block of maps per example, and where their common colour scale ends.
+
+    A query that sees few keys gives each a large share, whatever it learned, so the scale of shares ends at the largest
+    one among the later half of the queries.
+    """
+    shares = config.attention == "softmax" or config.readout == "mean"
+    later = [float(w[:, w.shape[1] // 2 :].max()) for example in examples for w in example.weights]
+    limit = max(later) if shares else 1.0
+    blocks = [
+        {
+            "sequence": example.labels,
+            "layers": [
+                [embed(charts.attention_map(head, example.labels, limit)) for head in layer]
+                for layer in example.weights
+            ],
+        }
+        for example in examples
+    ]
+    return {"shares": shares, "blocks": blocks, "limit": limit}
+
+
+def _coupling_section(config: TrainConfig, examples: list[Example], embed: _Embed) -> dict[str, Any]:
+    """What the page says and shows about couplings: a block per example for content couplings, else one for all."""
+    content = config.couplings == "content"
+    shown = [example for example in examples[: None if content else 1] if any(J is not None for J in example.couplings)]
+    if not shown:
+        return {"kind": None, "blocks": [], "limit": 0.0}
+    every = [J for example in shown for J in example.couplings if J is not None]
+    limit = max(float(J.abs().max()) for J in every)
+    blocks = []
+    for example in shown:
+        labels = example.labels if content else [str(j + 1) for j in range(len(example.labels))]
+        layers = [
+            [] if J is None else [embed(charts.coupling_map(head, labels, limit)) for head in J]
+            for J in example.couplings
+        ]
+        blocks.append({"sequence": example.labels if content else None, "layers": layers})
+    return {"kind": config.couplings, "blocks": blocks, "limit": limit}
+
+
+def _settings(config: TrainConfig, run: TrainedRun) -> list[tuple[str, str]]:
+    """Settings that mattered in this run, by name."""
+    task = (
+        f"brackets, {config.types} kinds"
+        if config.task == "brackets"
+        else "text, " + (Path(config.text).name if config.text else "Python's own help texts")
+    )
+    settings = [("Task", task), ("Attention", config.attention)]
+    if config.attention == "boltzmann":
+        settings.append(("Couplings", config.couplings))
+    settings.append(("Position bias", "yes" if config.position_bias else "no"))
+    if config.attention != "softmax":
+        settings.append(("Read-out", config.readout))
+    if config.attention == "boltzmann":
+        settings.append(("Sampler", config.sampler))
+    if _anneals(config):
+        schedule = f"linear, T = {config.duration:g}" if config.schedule == "linear" else Path(config.schedule).name
+        settings += [
+            ("Schedule", f"{schedule}, {config.trotter_steps} Trotter steps"),
+            ("Calibration", config.calibration),
+            ("Shots per Ising model", str(config.shots)),
+        ]
+    return [
+        *settings,
+        ("Length", f"{config.length} tokens"),
+        ("Layers × heads", f"{config.layers} × {config.heads}"),
+        ("Width", str(config.dim)),
+        ("Parameters", f"{run.model.parameter_count():,}"),
+        ("Steps × batch", f"{config.steps:,} × {config.batch}"),
+        ("Peak learning rate", _rates(config)),
+        ("Seed", str(config.seed)),
+        ("Held-out sequences", str(len(run.task.validation(config.eval_sequences).tokens))),
+    ]
+
+
+def _rates(config: TrainConfig) -> str:
+    apart = config.attention == "boltzmann" and config.coupling_rate != config.lr
+    return f"{config.lr:g}" + (f", couplings {config.coupling_rate:g}" if apart else "")

@@ -44,6 +44,20 @@ class RunFolder:
         """The run's report."""
         return self.path / "report.html"
 
+    def create(self) -> None:
+        """Make the folder.
+
+        Raises:
+            InputError: one that cannot be made or written to.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            writable = os.access(self.path, os.W_OK | os.X_OK)
+        except OSError as error:
+            raise InputError(f"--out {self.path} cannot be made ({error.strerror}); choose another folder") from None
+        if not writable:
+            raise InputError(f"--out {self.path} cannot be written to; choose another folder")
+
     def exists(self) -> bool:
         """Whether there is a run here."""
         return self.config.is_file()
@@ -58,7 +72,8 @@ class RunFolder:
             raise InputError(f"--out {self.path} already has a run; add --resume to go on with it, or choose another")
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"--out {self.path} is a file; choose a folder")
-        if self.path.is_dir() and any(self.path.iterdir()):
+        # a run killed while its first file was being written leaves a hidden one
+        if self.path.is_dir() and any(not entry.name.startswith(".") for entry in self.path.iterdir()):
             raise InputError(f"--out {self.path} is not empty and has no run; choose an empty or new folder")
 
     def require_run(self, argument: str) -> None:

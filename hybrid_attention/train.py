@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,8 +61,8 @@ def train(config: TrainConfig, folder: RunFolder, resume: bool = False, progress
     config.validate()
     saved_at = folder.latest() if resume else None
     saved = checkpoint.load(saved_at) if saved_at is not None else None
-    task = build_task(config, None if saved is None else saved.task)
     sampler = build_sampler(config)
+    task = build_task(config, None if saved is None else saved.task)
     model = build_model(config, task, sampler)
     optimizer = build_optimizer(model, config)
     if saved is not None and saved_at is not None:
@@ -115,7 +117,7 @@ class _Loop:
         config = self.config
         step, loss_sum, loss_count, seconds = 0, 0.0, 0, 0.0
         if saved is None:
-            self.folder.path.mkdir(parents=True, exist_ok=True)
+            self.folder.create()
             config.save(self.folder.config)
             self.folder.rewrite_rows([])
         else:
@@ -149,7 +151,8 @@ class _Loop:
             group["lr"] = group["peak"] * learning_rate_factor(step, config.steps)
         batch = self.task.training_batch(config.batch, config.seed, step)
         seed = derive_seeds(config.seed, TRAINING_SEED, step)
-        logits = self.model(batch.tokens, seed=seed).logits
+        with self._stopping_at(step):
+            logits = self.model(batch.tokens, seed=seed).logits
         loss = F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORED)
         self._require_finite(loss.item(), "loss", step)
         self.optimizer.zero_grad(set_to_none=True)
@@ -159,21 +162,32 @@ class _Loop:
         self.optimizer.step()
         return loss.item()
 
+    @contextmanager
+    def _stopping_at(self, step: int) -> Iterator[None]:
+        """Settings were checked before the first step: what a sampler refuses now is a model that ran away."""
+        try:
+            yield
+        except ValueError as error:
+            raise self._stop(f"a model cannot be solved ({error})", step) from error
+
     def _require_finite(self, value: float, name: str, step: int) -> None:
-        if math.isfinite(value):
-            return
+        if not math.isfinite(value):
+            raise self._stop(f"the {name} is {value}", step)
+
+    def _stop(self, reason: str, step: int) -> RunStopped:
         last = self.folder.latest()
         kept = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
-        raise RunStopped(
-            f"the {name} is {value} at step {step}; {kept}; try a smaller --lr (now {self.config.lr:g}) in a new --out"
+        return RunStopped(
+            f"{reason} at step {step}; {kept}; try a smaller --lr (now {self.config.lr:g}) in a new --out"
         )
 
     def _evaluate_and_save(self, step: int, loss_sum: float, loss_count: int, models_per_second: float) -> None:
         """Evaluate with the training sampler and exactly, add a row of metrics and save a checkpoint."""
         config = self.config
         held_out = self.task.validation(config.eval_sequences)
-        exact = evaluate(self.model, held_out, ExactSampler(), config.seed)
-        own = exact if config.sampler == "exact" else evaluate(self.model, held_out, self.sampler, config.seed)
+        with self._stopping_at(step):
+            exact = evaluate(self.model, held_out, ExactSampler(), config.seed)
+            own = exact if config.sampler == "exact" else evaluate(self.model, held_out, self.sampler, config.seed)
         row = {
             "step": step,
             "train_loss": loss_sum / loss_count if loss_count else None,
@@ -183,7 +197,8 @@ class _Loop:
             "accuracy_exact": exact.accuracy,
             "models_per_second": models_per_second,
         }
-        self._require_finite(exact.loss, "held-out loss", step)
+        for evaluation in (exact, own):
+            self._require_finite(evaluation.loss, "held-out loss", step)
         self.folder.append_row(row)
         tensors = {key: value.detach() for key, value in self.model.state_dict().items()}
         moments = checkpoint.optimizer_tensors(self.optimizer)

@@ -13,7 +13,7 @@ from hybrid_attention.multihead import MultiHeadAttention
 
 
 class Prediction(NamedTuple):
-    """Logits (batch, length, classes) and, where asked for, the weights of every layer (batch, heads, queries, keys)."""
+    """Logits (batch, length, classes) and, if asked for, each layer's weights (batch, heads, queries, keys)."""
 
     logits: Tensor
     weights: list[Tensor]
@@ -87,7 +87,11 @@ class Transformer(nn.Module):
 
     def ising_models(self, batch: int, length: int) -> int:
         """How many Ising models one forward pass solves."""
-        return sum(block.attention.ising_models(batch, length) for block in self.blocks)
+        return sum(attention.ising_models(batch, length) for attention in self.attentions())
+
+    def attentions(self) -> list[MultiHeadAttention]:
+        """The attention of every layer."""
+        return [block.attention for block in self.blocks if isinstance(block, Block)]
 
     def parameter_count(self) -> int:
         """Number of trainable parameters."""

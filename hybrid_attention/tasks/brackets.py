@@ -41,8 +41,7 @@ class BracketsTask:
             raise ValueError(f"types is {types}; give 1 to {len(PAIRS)} kinds of brackets")
         self.length, self.types = length, types
         self.vocabulary, self.classes = 2 * types + 1, types
-        self.chance = 1 / types
-        self._completions = _completions(length)
+        self.chance: float | None = 1 / types
         self._require_both_sets()
 
     @property
@@ -121,14 +120,17 @@ class BracketsTask:
         return found[:size]
 
     def _uniform(self, size: int, generator: np.random.Generator) -> np.ndarray:
-        """Sequences drawn uniformly: each step opens with the share of the completions that start by opening."""
+        """Sequences drawn uniformly: each step opens with the share of the completions that start by opening.
+
+        At depth d with m brackets left that share is (d + 2)(m − d) / (2m (d + 1)), a ratio of ballot numbers.
+        """
         sequences = np.empty((size, self.length), dtype=np.int64)
         depth = np.zeros(size, dtype=np.int64)
         stack = np.zeros((size, self.length // 2 + 1), dtype=np.int64)
         rows = np.arange(size)
         for position in range(self.length):
-            left = self.length - position - 1
-            opening = self._completions[left, depth + 1] / self._completions[left + 1, depth]
+            left = self.length - position
+            opening = (depth + 2) * (left - depth) / (2 * left * (depth + 1))
             opens = generator.random(size) < opening
             kinds = generator.integers(self.types, size=size)
             closes = stack[rows, np.maximum(depth - 1, 0)]
@@ -139,25 +141,16 @@ class BracketsTask:
 
     def _require_both_sets(self) -> None:
         """Refuse a task in which chance may leave one side of the split without any sequence."""
-        words = self._completions[self.length, 0] * float(self.types) ** (self.length // 2)
+        pairs = self.length // 2
+        words = math.comb(2 * pairs, pairs) // (pairs + 1) * self.types**pairs
         if words > 1000:
             return
         drawn = _is_held_out(self._uniform(20_000, np.random.default_rng(0)))
         if drawn.all() or not drawn.any():
             raise ValueError(
-                f"length is {self.length} and types {self.types}: of only {words:.0f} different sequences none can be "
+                f"length is {self.length} and types {self.types}: of only {words} different sequences none can be "
                 "held out for validation; use a longer length or more types"
             )
-
-
-def _completions(length: int) -> np.ndarray:
-    """How many ways `left` more brackets bring depth `depth` back to zero, float64 (length + 1, length + 2)."""
-    ways = np.zeros((length + 1, length + 3))
-    ways[0, 0] = 1
-    for left in range(1, length + 1):
-        for depth in range(length + 1):
-            ways[left, depth] = ways[left - 1, depth + 1] + (ways[left - 1, depth - 1] if depth else 0.0)
-    return ways
 
 
 def _is_held_out(sequences: np.ndarray) -> np.ndarray:

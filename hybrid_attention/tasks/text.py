@@ -28,7 +28,7 @@ class TextTask:
     """
 
     name = "text"
-    chance = None
+    chance: float | None = None
 
     def __init__(self, text: str, length: int, vocabulary: str | None = None) -> None:
         if length < 1:

@@ -1,0 +1,121 @@
+"""Settings: what is refused, and that TOML, flags and dataclass are one thing."""
+
+import dataclasses
+
+import pytest
+
+from hybrid_attention.config import TrainConfig, as_arguments, changed_keys, read_toml
+from hybrid_attention.errors import InputError
+from hybrid_attention.parse import parse_config
+
+OTHER = {
+    "task": "text",
+    "text": "some file.txt",
+    "types": 3,
+    "attention": "softmax",
+    "couplings": "content",
+    "position_bias": True,
+    "readout": "sum",
+    "sampler": "aer",
+    "schedule": "schedule.json",
+    "duration": 2.5,
+    "trotter_steps": 7,
+    "calibration": "one-beta",
+    "shots": 99,
+    "length": 6,
+    "layers": 2,
+    "heads": 2,
+    "dim": 24,
+    "batch": 5,
+    "steps": 77,
+    "lr": 1.25e-4,
+    "lr_couplings": 0.0625,
+    "seed": 9,
+    "eval_every": 11,
+    "eval_sequences": 13,
+}
+
+
+def test_defaults_are_the_documented_ones():
+    config = TrainConfig().validate()
+    documented = {
+        "task": "brackets",
+        "attention": "boltzmann",
+        "couplings": "position",
+        "position_bias": False,
+        "readout": "mean",
+        "sampler": "exact",
+        "schedule": "linear",
+        "duration": 6,
+        "trotter_steps": 12,
+        "calibration": "two-beta",
+        "shots": 256,
+        "length": 8,
+        "layers": 1,
+        "heads": 4,
+        "dim": 32,
+        "batch": 64,
+        "steps": 1000,
+        "lr": 3e-3,
+        "seed": 0,
+    }
+    assert {key: getattr(config, key) for key in documented} == documented
+    assert config.coupling_rate == 3e-3
+    assert config.evaluation_interval == 100
+
+
+def test_every_setting_survives_toml(tmp_path):
+    assert set(OTHER) == {field.name for field in dataclasses.fields(TrainConfig)}
+    config = TrainConfig(**OTHER)
+    assert len(changed_keys(config, TrainConfig())) == len(OTHER)
+    for one in (config, TrainConfig()):
+        one.save(tmp_path / "config.toml")
+        assert parse_config(as_arguments(read_toml(tmp_path / "config.toml"))) == one
+    assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
+
+
+def test_switches_can_be_turned_off():
+    on = TrainConfig(position_bias=True)
+    assert parse_config(as_arguments({"position_bias": False}), default=on).position_bias is False
+    assert parse_config([], default=on).position_bias is True
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("types", 0),
+        ("trotter_steps", 0),
+        ("length", 0),
+        ("layers", 0),
+        ("heads", 0),
+        ("dim", 0),
+        ("batch", 0),
+        ("steps", 0),
+        ("eval_sequences", 0),
+        ("eval_every", 0),
+        ("shots", 1),
+        ("seed", -1),
+        ("seed", 2**62),
+        ("duration", -1.0),
+        ("duration", 0.0),
+        ("duration", float("nan")),
+        ("duration", float("inf")),
+        ("lr", 0.0),
+        ("lr", float("nan")),
+        ("lr_couplings", -1e-3),
+        ("length", 7),
+        ("dim", 30),
+        ("text", "file.txt"),
+    ],
+)
+def test_bad_values_are_refused_by_flag_and_value(name, value):
+    with pytest.raises(InputError, match=rf"^--{name.replace('_', '-')} is {value}; ".replace("+", r"\+")):
+        TrainConfig(**{name: value}).validate()
+
+
+def test_odd_lengths_are_for_text():
+    assert TrainConfig(task="text", length=7).validate().length == 7
+
+
+def test_changed_keys():
+    assert changed_keys(TrainConfig(), TrainConfig(seed=1, lr=0.1)) == ["lr", "seed"]
