@@ -112,8 +112,8 @@ def _demonstrate(settings: TrainConfig, folder: RunFolder) -> None:
 
 _INTRODUCTION = """\
 A Transformer learns which bracket closes next. Each query's attention is an Ising model with a spin for every key it
-sees. Every model is sampled {s.shots} times, from an anneal of duration {s.duration:g} in
-{s.trotter_steps} Trotter steps on Qiskit Aer. {s.steps} training steps, {s.batch} sequences of {s.length} brackets each, {s.heads} heads.
+sees. Each model is sampled {s.shots} times, by anneals of duration {s.duration:g} in {s.trotter_steps} Trotter steps on
+Qiskit Aer. {s.steps} training steps, {s.batch} sequences of {s.length} brackets each, {s.heads} heads.
 """
 
 if __name__ == "__main__":

@@ -187,8 +187,8 @@ def _what(config: TrainConfig) -> str:
 def _headline(run: TrainedRun, result: Evaluation) -> str:
     chance = "" if run.task.chance is None else f" (chance {run.task.chance:.1%})"
     return (
-        f"After {run.rows[-1]['step']:,} steps, {result.accuracy:.1%} of the {_what(run.config)} in held-out sequences are "
-        f"predicted right{chance}, with a loss of {with_error(result.loss, result.loss_error)} nats."
+        f"After {run.rows[-1]['step']:,} steps, {result.accuracy:.1%} of the {_what(run.config)} in held-out sequences "
+        f"are predicted right{chance}, with a loss of {with_error(result.loss, result.loss_error)} nats."
     )
 
 

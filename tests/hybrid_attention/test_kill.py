@@ -27,7 +27,7 @@ RUN = {
 def start(*arguments):
     command = [sys.executable, "-m", "hybrid_attention", "train", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
 
 
 def wait_for(process, folder, step):
