@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import torch
@@ -178,20 +178,33 @@ class ExactSampler:
             )
         fields = fields.transpose(1, 2).contiguous().transpose(1, 2)  # spin by spin, as sums over spins like it
         need = self._arithmetic(fields, couplings, pinned=visible is not None)
-        first = int(need[0, 0]) if need.numel() else int(Arithmetic.FLOAT64)
-        if bool((need == first).all()):
-            whole = _Chunk(fields, couplings, visible, seeds, Arithmetic(first))
-            return self._chunks(whole, compute, extra)
-        groups = []
-        for g in range(model.groups):
-            parts, order = [], []
-            for kind in need[g].unique().tolist():
-                index = (need[g] == kind).nonzero().squeeze(-1)
-                one_group = _Chunk(fields, couplings, visible, seeds, Arithmetic(kind)).part(slice(g, g + 1), index)
-                parts.append(self._chunks(one_group, compute, extra).double())
-                order.append(index)
-            groups.append(torch.cat(parts, 1)[:, torch.cat(order).argsort()])
-        return torch.cat(groups)
+        if model.groups > model.models > 0:  # many groups of few models: sort whole groups
+            need = need.amax(1, keepdim=True).expand_as(need)
+        whole = _Chunk(fields, couplings, visible, seeds, Arithmetic.FLOAT64)
+        kinds = need.unique().tolist()
+        if len(kinds) < 2:
+            return self._chunks(whole.summed_in(kinds[0]) if kinds else whole, compute, extra)
+        uniform = (need == need[:, :1]).all(1)
+        parts, order = [], []
+        for kind in kinds:
+            groups = (uniform & (need[:, 0] == kind)).nonzero().squeeze(-1)
+            if groups.numel():
+                parts.append(self._chunks(whole.part(groups, slice(None)).summed_in(kind), compute, extra).double())
+                order.append(groups)
+        for group in (~uniform).nonzero():
+            parts.append(self._mixed(whole.part(group, slice(None)), need[group].squeeze(0), compute, extra))
+            order.append(group)
+        return torch.cat(parts)[torch.cat(order).argsort()]
+
+    def _mixed(self, one_group: _Chunk, need: Tensor, compute: _Compute, extra: int) -> Tensor:
+        """Run `compute` over one group whose models need different arithmetic."""
+        parts, order = [], []
+        for kind in need.unique().tolist():
+            models = (need == kind).nonzero().squeeze(-1)
+            alike = one_group.part(slice(None), models).summed_in(kind)
+            parts.append(self._chunks(alike, compute, extra).double())
+            order.append(models)
+        return torch.cat(parts, 1)[:, torch.cat(order).argsort()]
 
     def _chunks(self, whole: _Chunk, compute: _Compute, extra: int) -> Tensor:
         """Run `compute` over pieces that fit the memory limit, recomputing them for a gradient where there are many."""
@@ -232,7 +245,11 @@ class _Chunk:
     seeds: Tensor
     arithmetic: Arithmetic
 
-    def part(self, groups: slice, models: slice | Tensor) -> _Chunk:
+    def summed_in(self, kind: int) -> _Chunk:
+        """The same models in another arithmetic."""
+        return replace(self, arithmetic=Arithmetic(kind))
+
+    def part(self, groups: slice | Tensor, models: slice | Tensor) -> _Chunk:
         """Some of the groups and models."""
         return _Chunk(
             self.fields[groups][:, models],

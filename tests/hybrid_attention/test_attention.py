@@ -246,6 +246,19 @@ def test_hidden_keys_have_no_influence_and_no_gradient(kind, sampler):
     assert (key.grad[~padding].abs().amax(-1) > 1e-6).all()
 
 
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_hidden_keys_may_hold_anything(sampler):
+    attention = boltzmann("position", sampler())
+    padding = torch.zeros(2, 5, dtype=torch.bool)
+    padding[0, 2] = True
+    key, value = tokens(2, 5, seed=1), tokens(2, 5, seed=2)
+    expected = attention(tokens(2, 4), key, value, key_padding_mask=padding)
+    for filler in (torch.nan, torch.inf, 1e300):
+        filled = key.masked_fill(padding.unsqueeze(-1), filler)
+        for a, b in zip(attention(tokens(2, 4), filled, value, key_padding_mask=padding), expected, strict=True):
+            assert torch.equal(a, b)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_future_has_no_influence_on_a_causal_output(kind):
     attention = boltzmann(kind)
@@ -377,6 +390,10 @@ def test_queries_heads_and_sequences_draw_their_own_samples():
         attention.in_proj_weight.zero_()  # all fields equal: only seeds differ
     weights = attention(torch.zeros(3, 4, DIM), seed=0)[1].flatten(0, 2)
     assert len(weights.unique(dim=0)) == len(weights)
+    sampler = PerfectSampler()
+    boltzmann("position", sampler, shots=2)(tokens(3, 4), is_causal=True, seed=0)
+    seeds = torch.cat([seed.flatten() for _, _, seed in sampler.calls])
+    assert len(seeds) == len(seeds.unique()) == 3 * HEADS * 4
 
 
 def test_no_sampler_call_in_the_backward_pass():
@@ -398,6 +415,16 @@ def test_autocast_keeps_sums_in_float32(sampler):
     assert weights.dtype == torch.float32
     output.float().sum().backward()
     assert all(p.grad.dtype == torch.float32 and torch.isfinite(p.grad).all() for p in attention.parameters())
+
+
+def test_autocast_does_not_touch_content_couplings():
+    attention = boltzmann("content").float()
+    with torch.no_grad():
+        attention.in_proj_weight.zero_()  # no product of tokens but the couplings
+        attention.in_proj_bias.zero_()
+    plain = attention(tokens().float())[1]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(attention(tokens().float())[1], plain, rtol=1e-5, atol=1e-6)
 
 
 def test_a_bfloat16_module_sums_in_float32():

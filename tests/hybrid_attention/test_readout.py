@@ -27,8 +27,8 @@ def test_mean_gradient():
 
 def test_samples_that_attend_to_nothing_give_no_gradient():
     # 1/100 is no binary fraction: rounding must not be blown up by the slope 1/ε at zero
-    h = torch.full((1, 4, 5), -12.0, requires_grad=True)
-    values = torch.randn(5, generator=torch.Generator().manual_seed(0))
+    h = torch.full((1, 200, 5), -12.0, requires_grad=True)
+    values = torch.randn(200, 5, generator=torch.Generator().manual_seed(0))
     a = boltzmann_probability(h, torch.zeros(1, 5, 5), sampler=PerfectSampler(), shots=100)
     assert not a.any()
     (mean_readout(a) * values).sum().backward()

@@ -84,6 +84,21 @@ def test_seeds_fix_every_number(tmp_path):
     assert numbers(tmp_path / "a")[1] != numbers(tmp_path / "c")[1]
 
 
+def test_no_model_of_a_training_draws_the_samples_of_another(tmp_path, monkeypatch):
+    seeds = []
+
+    class Recording(PerfectSampler):
+        def sample(self, model, *, shots, seed):
+            if model.models <= 4 * 4:  # a training batch has 4 sequences, an evaluation 64
+                seeds.append(seed.flatten())
+            return super().sample(model, shots=shots, seed=seed)
+
+    monkeypatch.setitem(build.SAMPLERS, "aer", lambda _: Recording())
+    run(tmp_path / "run", sampler="aer", shots=2, layers=2, eval_sequences=64)
+    together = torch.cat(seeds)
+    assert len(together) == len(together.unique()) == 6 * 2 * 4 * 2 * 4  # steps, layers, sequences, heads, queries
+
+
 def test_how_often_it_evaluates_changes_nothing(tmp_path):
     run(tmp_path / "a", eval_every=1, **SAMPLED)
     run(tmp_path / "b", eval_every=6, **SAMPLED)

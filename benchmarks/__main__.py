@@ -1,0 +1,18 @@
+"""Every benchmark that needs no data, one after the other: `python -m benchmarks`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+NAMES = ("exact", "training_step", "gradient_error", "aer_batch")
+
+
+def main() -> None:
+    """Run them."""
+    for name in NAMES:
+        print(f"\n== benchmarks.{name}", flush=True)
+        import_module(f"benchmarks.{name}").main()
+
+
+if __name__ == "__main__":
+    main()
