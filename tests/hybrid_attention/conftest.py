@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from runs import SMALL, small_config
+from small_runs import SMALL, small_config
 
 from hybrid_attention.cli import main
 from hybrid_attention.config import flag

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from runs import refused, small_config, snapshot
+from small_runs import refused, small_config, snapshot
 from torch import nn
 
 from hybrid_attention import checkpoint

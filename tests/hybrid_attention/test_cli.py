@@ -9,14 +9,12 @@ import tomllib
 
 import pytest
 import torch
-from runs import SMALL, refused, small_config, snapshot
 from samplers import PoisonedSampler
+from small_runs import SMALL, refused, small_config, snapshot
 
 from hybrid_attention import build
 from hybrid_attention.cli import main
 from hybrid_attention.run import RunFolder
-
-NAMES = ("short.txt", "empty.txt", "latin.txt", "file")
 
 
 @pytest.fixture
@@ -247,21 +245,24 @@ def test_generate_continues_text_without_the_text(text_run, capsys):
     path = tomllib.loads(config.read_text())["text"]
     config.write_text(config.read_text().replace(path, "gone.txt"))
     outs = []
-    for arguments in (["--seed", "1"], ["--seed", "1"], ["--seed", "2"], ["--temperature", "0"]):
+    seeds, temperatures = (["--seed", seed] for seed in "112"), (["--temperature", t] for t in ("0", "1e-5", "1"))
+    for arguments in (*seeds, *temperatures):
         capsys.readouterr()
         assert main(["generate", str(text_run), "--prompt", "the lazy ", "--tokens", "30", *arguments]) == 0
         outs.append(capsys.readouterr().out)
     assert outs[0] == outs[1] != outs[2]
+    assert outs[3] == outs[4] != outs[5]
     for out in outs:
         assert out.startswith("the lazy ")
         assert len(out) == 9 + 30 + 1
         assert set(out[:-1]) <= set("the quick brown fox jumps over the lazy dog; ")
 
 
+@pytest.mark.parametrize("every", ["1", "2"], ids=["at an evaluation", "in training"])
 @pytest.mark.parametrize("attention", ["boltzmann", "softmax", "sigmoid"])
-def test_a_run_that_diverges_stops_and_keeps_its_last_good_checkpoint(workplace, capsys, attention):
+def test_a_run_that_diverges_stops_and_keeps_its_last_good_checkpoint(workplace, capsys, attention, every):
     arguments = [part for key, value in SMALL.items() for part in (f"--{key.replace('_', '-')}", str(value))]
-    code = main(["train", *arguments, "--attention", attention, "--lr", "1e30", "--out", "run"])
+    code = main(["train", *arguments, "--attention", attention, "--eval-every", every, "--lr", "1e30", "--out", "run"])
     err = capsys.readouterr().err
     assert code == 2
     assert len(err.splitlines()) == 1

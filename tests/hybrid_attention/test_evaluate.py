@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from runs import small_config
 from samplers import LawSampler, PerfectSampler
+from small_runs import small_config
 from torch import nn
 
 from classical import ExactSampler

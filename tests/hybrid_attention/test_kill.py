@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from runs import numbers
+from small_runs import numbers
 
 from hybrid_attention import checkpoint
 from hybrid_attention.run import RunFolder

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import numbers, small_config
 from samplers import PerfectSampler
+from small_runs import numbers, small_config
 
 from hybrid_attention import build, checkpoint
 from hybrid_attention.config import TrainConfig
