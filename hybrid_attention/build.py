@@ -19,12 +19,13 @@ from hybrid_attention.transformer import Transformer
 from quantum import AerSampler, AnnealSchedule
 
 
-def build_task(config: TrainConfig, state: dict[str, Any] | None = None) -> Task:
+def build_task(config: TrainConfig, state: dict[str, Any] | None = None, other_text: bool = False) -> Task:
     """The task of a run.
 
     Args:
         config: the run's settings.
         state: a checkpoint's `Task.state`, so that a text keeps the run's vocabulary.
+        other_text: whether the text may be another one than the run was trained on.
 
     Raises:
         InputError: settings or a text file that the task cannot use.
@@ -32,9 +33,15 @@ def build_task(config: TrainConfig, state: dict[str, Any] | None = None) -> Task
     try:
         if config.task == "brackets":
             return BracketsTask(config.length, config.types)
-        return TextTask.from_file(config.text, config.length, (state or {}).get("characters"))
+        task = TextTask.from_file(config.text, config.length, (state or {}).get("characters"))
     except ValueError as error:
         raise _input_error(error) from None
+    if state is not None and not other_text and state["sha256"] != task.state()["sha256"]:
+        raise InputError(
+            f"--text {config.text or '(the text inside Python)'} is not the text that this run was trained on (another "
+            "SHA-256); restore it, or train on this one in a new --out"
+        )
+    return task
 
 
 def _input_error(error: ValueError) -> InputError:

@@ -40,14 +40,14 @@ class Checkpoint:
         model: parameters and buffers by name.
         optimizer: the optimizer's tensors, named "parameter index.quantity".
         task: what rebuilds the vocabulary (`Task.state`).
-        progress: running sums of the training loop.
+        settings: of the run, by field name.
     """
 
     step: int
     model: dict[str, Tensor]
     optimizer: dict[str, Tensor]
     task: dict[str, Any]
-    progress: dict[str, float]
+    settings: dict[str, Any]
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> Path:
@@ -74,7 +74,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
         "format": FORMAT,
         "step": checkpoint.step,
         "task": checkpoint.task,
-        "progress": checkpoint.progress,
+        "settings": checkpoint.settings,
         "sha256": {name: _digest(aside / name) for name in _TENSORS},
     }
     write_text(aside / "state.json", json.dumps({**state, "state_sha256": _state_digest(state)}, indent=1))
@@ -111,9 +111,30 @@ def load(directory: Path) -> Checkpoint:
             if _digest(directory / name) != state["sha256"][name]:
                 raise InputError(f"checkpoint {directory} has a truncated or changed {name}; {remedy}")
         model, optimizer = (load_file(directory / name) for name in _TENSORS)
-        return Checkpoint(int(state["step"]), model, optimizer, state["task"], state["progress"])
+        return Checkpoint(int(state["step"]), model, optimizer, state["task"], state["settings"])
     except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, SafetensorError) as error:
         raise InputError(f"checkpoint {directory} is truncated or foreign ({error}); {remedy}") from None
+
+
+def require_settings(checkpoint: Checkpoint, settings: dict[str, Any], directory: Path) -> None:
+    """Refuse a checkpoint of a run with other settings; where the text lies does not count, its digest does.
+
+    Args:
+        checkpoint: what `load` gave.
+        settings: of the run it is found in, by field name.
+        directory: named in errors.
+
+    Raises:
+        InputError: names the settings that differ.
+    """
+    own = checkpoint.settings
+    names = [key for key in (settings.keys() | own.keys()) - {"text"} if settings.get(key) != own.get(key)]
+    if names:
+        listed = ", ".join(f"{key} ({own.get(key)} there, {settings.get(key)} here)" for key in sorted(names))
+        raise InputError(
+            f"checkpoint {directory} is foreign: it comes from a run with other settings than this run's config.toml: "
+            f"{listed}; restore the run's own files"
+        )
 
 
 def restore_model(model: nn.Module, checkpoint: Checkpoint, directory: Path) -> None:

@@ -42,18 +42,20 @@ class Train:
         from hybrid_attention.train import train
 
         folder = RunFolder(self.where.out)
+        settings = self.settings
         if self.where.resume:
             folder.require_run("--out")
+            settings = settings.with_absolute_text()
             own = _config_of(folder)
-            changed = changed_keys(own, self.settings)
+            changed = changed_keys(own, settings)
             if changed:
-                listed = ", ".join(f"{k} ({getattr(own, k)} → {getattr(self.settings, k)})" for k in changed)
+                listed = ", ".join(f"{k} ({getattr(own, k)} → {getattr(settings, k)})" for k in changed)
                 raise InputError(
                     f"--resume goes on with the run's own settings, but these differ: {listed}; leave them out"
                 )
         else:
             folder.require_new()
-        finished = train(self.settings, folder, self.where.resume)
+        finished = train(settings, folder, self.where.resume)
         write_report(finished)
         print(f"run: {folder.path}\nreport: {folder.report}")
 
@@ -66,6 +68,8 @@ class Evaluate:
     """Folder of the run."""
     sampler: Literal["exact", "aer"] = "exact"
     """Where spin statistics come from."""
+    text: str | None = None
+    """Another UTF-8 file to evaluate a text run on, written in characters of the run's vocabulary."""
     schedule: str | None = None
     """As in train; the run's own by default, like the following."""
     duration: float | None = None
@@ -88,6 +92,7 @@ class Evaluate:
         run = load_run(
             self.run_folder,
             sampler=self.sampler,
+            text=self.text,
             schedule=self.schedule,
             duration=self.duration,
             trotter_steps=self.trotter_steps,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -107,13 +107,18 @@ class TrainConfig:
         """Peak learning rate of the couplings."""
         return self.lr if self.lr_couplings is None else self.lr_couplings
 
+    def with_absolute_text(self) -> TrainConfig:
+        """The same settings with a text file that is found from any directory."""
+        return replace(self, text=str(Path(self.text).absolute())) if self.text else self
+
     def save(self, path: Path) -> None:
-        """Write as TOML; values that are None are left out.
+        """Write as TOML, the text file by its absolute path; values that are None are left out.
 
         Args:
             path: the file.
         """
-        write_text(path, tomli_w.dumps({key: value for key, value in asdict(self).items() if value is not None}))
+        values = asdict(self.with_absolute_text())
+        write_text(path, tomli_w.dumps({key: value for key, value in values.items() if value is not None}))
 
 
 def flag(name: str) -> str:

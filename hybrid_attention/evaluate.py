@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,15 +103,17 @@ def load_run(path: Path, with_data: bool = True, **overrides: Any) -> LoadedRun:
     folder = RunFolder(path)
     folder.require_run("RUN")
     config = parse_config(as_arguments(read_toml(folder.config)), source=str(folder.config))
-    config = replace(config, **{key: value for key, value in overrides.items() if value is not None}).validate()
     latest = folder.latest()
     if latest is None:
         raise InputError(f"RUN {path} has no checkpoint yet; go on with it by train --out {path} --resume")
     saved = checkpoint.load(latest)
+    checkpoint.require_settings(saved, asdict(config), latest)
+    changed = {key: value for key, value in overrides.items() if value is not None}
+    config = replace(config, **changed).validate()
     if config.task == "text" and not with_data:
         task: Task = TextTask.without_text(config.length, saved.task["characters"])
     else:
-        task = build_task(config, saved.task)
+        task = build_task(config, saved.task, other_text="text" in changed)
     model = build_model(config, task, build_sampler(config))
     checkpoint.restore_model(model, saved, latest)
     return LoadedRun(folder, config, task, model, saved.step)

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -61,6 +61,8 @@ def train(config: TrainConfig, folder: RunFolder, resume: bool = False, progress
     config.validate()
     saved_at = folder.latest() if resume else None
     saved = checkpoint.load(saved_at) if saved_at is not None else None
+    if saved is not None and saved_at is not None:
+        checkpoint.require_settings(saved, asdict(config), saved_at)
     sampler = build_sampler(config)
     task = build_task(config, None if saved is None else saved.task)
     model = build_model(config, task, sampler)
@@ -122,7 +124,6 @@ class _Loop:
             self.folder.rewrite_rows([])
         else:
             step = saved.step
-            loss_sum, loss_count = saved.progress["loss_sum"], int(saved.progress["loss_count"])
             self.folder.rewrite_rows(row for row in self.folder.rows() if row["step"] <= step)
         models = self.model.ising_models(config.batch, config.length)
         bar = tqdm(total=config.steps, initial=step, desc="train", unit="step", disable=None if self.progress else True)
@@ -202,8 +203,8 @@ class _Loop:
         self.folder.append_row(row)
         tensors = {key: value.detach() for key, value in self.model.state_dict().items()}
         moments = checkpoint.optimizer_tensors(self.optimizer)
-        progress = {"loss_sum": 0.0, "loss_count": 0.0}
-        checkpoint.save(self.folder.checkpoints, Checkpoint(step, tensors, moments, self.task.state(), progress))
+        saved = Checkpoint(step, tensors, moments, self.task.state(), asdict(config))
+        checkpoint.save(self.folder.checkpoints, saved)
         if self.progress:
             tqdm.write(describe(row, config))
 

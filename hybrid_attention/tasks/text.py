@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class TextTask:
         self.length = length
         self.characters = "".join(sorted(set(text))) if vocabulary is None else vocabulary
         self.vocabulary = self.classes = len(self.characters)
+        self.digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         self._token = {character: token for token, character in enumerate(self.characters)}
         unknown = sorted(set(text) - set(self.characters))
         if unknown:
@@ -124,8 +126,8 @@ class TextTask:
         return "".join(self.characters[token] for token in tokens)
 
     def state(self) -> dict[str, Any]:
-        """The characters in the order of their tokens."""
-        return {"characters": self.characters}
+        """The characters in the order of their tokens, and a digest that tells this text from another."""
+        return {"characters": self.characters, "sha256": self.digest}
 
     def _windows(self, part: Tensor, starts: Tensor) -> Batch:
         window = part[starts.unsqueeze(-1) + torch.arange(self.length + 1)]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ from torch import nn
 
 from hybrid_attention import checkpoint
 from hybrid_attention.checkpoint import Checkpoint
+from hybrid_attention.cli import main
+from hybrid_attention.config import TrainConfig, read_toml
 from hybrid_attention.run import RunFolder
 from hybrid_attention.train import train
 
@@ -23,7 +26,7 @@ def test_round_trip(tmp_path):
     at = checkpoint.save(folder, some())
     assert at == folder / "step-00000003"
     back = checkpoint.load(at)
-    assert (back.step, back.task, back.progress) == (3, {"characters": "ab"}, {})
+    assert (back.step, back.task, back.settings) == (3, {"characters": "ab"}, {})
     assert torch.equal(back.model["w"], torch.ones(2, 3))
     assert torch.equal(back.optimizer["0.exp_avg"], torch.ones(2))
 
@@ -121,7 +124,7 @@ STATES = {
     "another step": rewrite(lambda state: state.update(step=900)),
     "a word for a step": rewrite(lambda state: state.update(step="six")),
     "another task": rewrite(lambda state: state.update(task={"characters": "ba"})),
-    "no sums": rewrite(lambda state: state.pop("progress")),
+    "no settings": rewrite(lambda state: state.pop("settings")),
     "no digests": rewrite(lambda state: state.pop("sha256")),
 }
 
@@ -136,19 +139,19 @@ def test_a_damaged_state_is_refused(brackets_run, workplace, capsys, damage):
     assert snapshot(workplace) == before
 
 
-def test_a_checkpoint_of_another_model_is_refused(brackets_run, workplace, capsys):
-    train(small_config(dim=16), RunFolder(workplace / "other"), progress=False)
+@pytest.mark.parametrize("changed", [{"dim": 16}, {"attention": "sigmoid"}, {"seed": 5}])
+def test_a_checkpoint_of_another_run_is_refused(brackets_run, workplace, capsys, changed):
+    train(small_config(**changed), RunFolder(workplace / "other"), progress=False)
     shutil.rmtree(brackets_run / "checkpoints")
     shutil.copytree(workplace / "other" / "checkpoints", brackets_run / "checkpoints")
     before = snapshot(workplace)
     for command in (["evaluate", "run"], ["train", "--resume", "--out", "run"]):
-        refused(capsys, command, "is foreign", "does not fit this run's config.toml", "restore")
+        ((name, value),) = changed.items()
+        refused(capsys, command, "is foreign", f"{name} ({value} there", "restore")
     assert snapshot(workplace) == before
 
 
 def test_an_older_checkpoint_serves_where_the_newest_is_removed(brackets_run, workplace):
-    from hybrid_attention.cli import main
-
     before = snapshot(brackets_run)
     shutil.rmtree(RunFolder(brackets_run).latest())
     assert main(["train", "--resume", "--out", "run"]) == 0
@@ -160,3 +163,21 @@ def test_an_older_checkpoint_serves_where_the_newest_is_removed(brackets_run, wo
 def test_a_run_without_a_checkpoint(brackets_run, capsys):
     shutil.rmtree(brackets_run / "checkpoints")
     refused(capsys, ["evaluate", brackets_run], "has no checkpoint yet", "--resume")
+
+
+def test_a_run_is_refused_on_another_text_with_the_same_characters(text_run, capsys):
+    config = read_toml(RunFolder(text_run).config)
+    file = Path(config["text"])
+    text_run.joinpath("other.txt").write_text(file.read_text()[::-1])
+    moved = TrainConfig(**{**config, "text": str(text_run / "other.txt")})
+    moved.save(RunFolder(text_run).config)
+    for command in (["evaluate", text_run], ["train", "--resume", "--out", text_run]):
+        refused(capsys, command, "--text", "other.txt", "not the text that this run was trained on", "SHA-256")
+    assert main(["evaluate", str(text_run), "--text", str(text_run / "other.txt"), "--json"]) == 0
+
+
+def test_a_text_that_moved_is_still_the_runs_own(text_run):
+    config = read_toml(RunFolder(text_run).config)
+    shutil.copy(config["text"], text_run / "moved.txt")
+    TrainConfig(**{**config, "text": str(text_run / "moved.txt")}).save(RunFolder(text_run).config)
+    assert main(["evaluate", str(text_run), "--json"]) == 0
