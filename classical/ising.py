@@ -18,6 +18,10 @@ from torch import Tensor
 LARGEST_ENUMERATION = 24
 
 
+class NotFiniteError(ValueError):
+    """Fields or couplings that are NaN or infinite; in training, a model that ran away."""
+
+
 @dataclass(frozen=True, eq=False)
 class IsingModel:
     """A batch of Ising models in groups that share their couplings.
@@ -32,7 +36,8 @@ class IsingModel:
         couplings: (groups, spins, spins), strictly upper triangular, dimensionless.
 
     Raises:
-        ValueError: shapes that do not fit together, values that are not finite, couplings on or below the diagonal,
+        NotFiniteError: a ValueError too; values that are not finite.
+        ValueError: shapes that do not fit together, couplings on or below the diagonal,
             or fields and couplings of different dtype or device.
     """
 
@@ -64,7 +69,7 @@ class IsingModel:
         for name, value in (("fields", fields), ("couplings", couplings)):
             if not bool(torch.isfinite(value.sum())) and not bool((finite := torch.isfinite(value)).all()):
                 bad = value[~finite][0].item()
-                raise ValueError(f"{name} contains {bad}; every value must be finite (leave hidden spins out)")
+                raise NotFiniteError(f"{name} contains {bad}; every value must be finite (leave hidden spins out)")
         lower = couplings.tril()
         if bool(lower.any()):
             group, row, column = (int(i) for i in lower.nonzero()[0])

@@ -50,9 +50,11 @@ class _UpProbability(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         h, log_c, weight_a, weight_b, total, u, v, c, up = ctx.saved_tensors
         if torch.is_grad_enabled():  # a gradient of the gradient: leave both to autograd
+            wanted = [x for x in (h, log_c) if x.requires_grad]
             form = bilinear.evaluate(h, log_c, ctx.visible, logarithmic=False)
             again = bilinear.up_probability(form, bilinear.halves(h.shape[1], h.dtype, h.device))
-            return *torch.autograd.grad(again.transpose(1, 2), (h, log_c), upstream, create_graph=True), None
+            found = iter(torch.autograd.grad(again.transpose(1, 2), wanted, upstream, create_graph=True))
+            return *(next(found) if x.requires_grad else None for x in (h, log_c)), None
         s = bilinear.halves(h.shape[1], h.dtype, h.device)
         first = s.a.shape[1]
         mean = (upstream * up).sum(1, keepdim=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,7 @@ from classical import ExactSampler, Sampler
 from classical.random import derive_seeds
 from classical.sampler import ExactMoments, Seed, require_shots
 from hybrid_attention.couplings import COUPLINGS
+from hybrid_attention.estimators import require_estimator
 from hybrid_attention.multihead import MultiHeadAttention
 from hybrid_attention.readout import READOUTS
 from hybrid_attention.visibility import masked_probability
@@ -21,7 +24,7 @@ class BoltzmannAttention(MultiHeadAttention):
 
     For every query, spin s_j = +1 attends to key j and −1 does not; h_j = q·k_j/√d_head, J is learnable. The values are
     mixed with weights a_j / Σ a_j ("mean") or a_j ("sum"). The probabilities come from a sampler, exact or not; with
-    samples, gradients are score-function estimates (`boltzmann_mean`).
+    samples, gradients are estimated from them (`boltzmann_mean`).
 
     Args:
         embed_dim: width of the tokens, divisible by num_heads.
@@ -35,9 +38,12 @@ class BoltzmannAttention(MultiHeadAttention):
         shots: samples for each model where the sampler draws samples.
         seed: where forward is given no seed, fixes the samples together with a count of the calls made; also fixes
             "fixed" couplings.
+        estimator: how samples become values and gradients, a name in `hybrid_attention.estimators.ESTIMATORS`.
+        independent_halves: take values from one half of the shots and gradients from the other.
 
     Raises:
-        ValueError: sizes that do not fit, an unknown name, shots below 2, or a max_length that the sampler cannot hold.
+        ValueError: sizes that do not fit, an unknown name, shots below 2 (4 for two halves), a max_length that the
+            sampler cannot hold, or an estimator that the sampler does not serve.
 
     Reference:
         Kim and Park, arXiv:2606.12478 (2026), where attention of this kind was proposed.
@@ -56,6 +62,8 @@ class BoltzmannAttention(MultiHeadAttention):
         sampler: Sampler | None = None,
         shots: int = 256,
         seed: int = 0,
+        estimator: str = "covariance",
+        independent_halves: bool = False,
     ) -> None:
         super().__init__(embed_dim, num_heads, max_length, position_bias)
         for name, value, known in (("couplings", couplings, COUPLINGS), ("readout", readout, READOUTS)):
@@ -69,7 +77,9 @@ class BoltzmannAttention(MultiHeadAttention):
                 f"max_length is {max_length}, but {type(self.sampler).__name__} holds at most {held} spins; use a "
                 f"max_length of at most {held} or another sampler"
             )
+        require_estimator(estimator, self.sampler, max_length, shots, independent_halves)
         self.coupling_kind, self.shots, self.seed = couplings, shots, seed
+        self.estimator, self.independent_halves = estimator, independent_halves
         self.readout = READOUTS[readout]
         self.couplings = COUPLINGS[couplings](embed_dim, num_heads, max_length, seed)
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
@@ -88,28 +98,31 @@ class BoltzmannAttention(MultiHeadAttention):
         seeds: Seed = 0
         if not isinstance(self.sampler, ExactMoments):
             seeds = self._seeds(batch, queries, seed, fields.device)
+        probability = partial(
+            masked_probability,
+            sampler=self.sampler,
+            shots=self.shots,
+            estimator=self.estimator,
+            independent_halves=self.independent_halves,
+        )
         if self.couplings.per_sequence:
             # a group is one head of one sequence, its models the queries
             if visible is not None and visible.shape[:2] != (1, 1):
                 visible = visible.expand(batch, heads, -1, -1)
-            attended = masked_probability(
+            attended = probability(
                 fields.flatten(0, 1),
                 couplings,
                 None if visible is None else visible.flatten(0, 1),
-                sampler=self.sampler,
-                shots=self.shots,
                 seed=seeds.flatten(0, 1) if isinstance(seeds, Tensor) else seeds,
             )
             return attended.unflatten(0, (batch, heads))
         # a group is one head, its models the queries of all sequences
         if visible is not None:
             visible = visible.expand(batch, -1, -1, -1).transpose(0, 1).flatten(1, 2)
-        attended = masked_probability(
+        attended = probability(
             fields.transpose(0, 1).flatten(1, 2),
             couplings,
             visible,
-            sampler=self.sampler,
-            shots=self.shots,
             seed=seeds.transpose(0, 1).flatten(1, 2) if isinstance(seeds, Tensor) else seeds,
         )
         return attended.unflatten(1, (batch, queries)).transpose(0, 1)
@@ -131,5 +144,5 @@ class BoltzmannAttention(MultiHeadAttention):
         """Sizes and choices, for printing."""
         return (
             f"{super().extra_repr()}, couplings={self.coupling_kind!r}, readout={self.readout.__name__}, "
-            f"sampler={type(self.sampler).__name__}, shots={self.shots}"
+            f"sampler={type(self.sampler).__name__}, shots={self.shots}, estimator={self.estimator!r}"
         )

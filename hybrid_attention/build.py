@@ -1,4 +1,4 @@
-"""From settings to objects: tasks, samplers, attention and models, each from a dictionary one can read."""
+"""From settings to tasks, attention and models."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from classical import ExactSampler, Sampler
+from classical import Sampler
 from hybrid_attention.attention import BoltzmannAttention
 from hybrid_attention.baselines import SigmoidAttention, SoftmaxAttention
 from hybrid_attention.config import TrainConfig
@@ -16,7 +16,6 @@ from hybrid_attention.errors import InputError
 from hybrid_attention.multihead import MultiHeadAttention
 from hybrid_attention.tasks import BracketsTask, Task, TextTask
 from hybrid_attention.transformer import Transformer
-from quantum import AerSampler, AnnealSchedule
 
 
 def build_task(config: TrainConfig, state: dict[str, Any] | None = None, other_text: bool = False) -> Task:
@@ -50,28 +49,6 @@ def _input_error(error: ValueError) -> InputError:
     return InputError(message if message.startswith("--") else f"--{message}")
 
 
-def _schedule(config: TrainConfig) -> tuple[AnnealSchedule, int | None]:
-    if config.schedule == "linear":
-        return AnnealSchedule.linear(duration=config.duration), config.trotter_steps
-    try:
-        schedule = AnnealSchedule.load(config.schedule)
-    except OSError as error:
-        raise InputError(
-            f"--schedule {config.schedule} cannot be read ({error.strerror}); give linear, or a file written by "
-            "AnnealSchedule.save"
-        ) from None
-    except ValueError as error:
-        raise InputError(f"--schedule: {error}; give linear, or a file written by AnnealSchedule.save") from None
-    return schedule, config.trotter_steps if schedule.own_steps is None else None
-
-
-def _aer(config: TrainConfig) -> Sampler:
-    schedule, steps = _schedule(config)
-    return AerSampler(schedule, steps=steps, calibration=config.calibration)
-
-
-SAMPLERS: dict[str, Callable[[TrainConfig], Sampler]] = {"exact": lambda _: ExactSampler(), "aer": _aer}
-
 ATTENTION: dict[str, Callable[[TrainConfig, Sampler, int], MultiHeadAttention]] = {
     "boltzmann": lambda config, sampler, layer: BoltzmannAttention(
         config.dim,
@@ -89,31 +66,6 @@ ATTENTION: dict[str, Callable[[TrainConfig, Sampler, int], MultiHeadAttention]] 
         config.dim, config.heads, config.length, config.position_bias, config.readout
     ),
 }
-
-
-def build_sampler(config: TrainConfig) -> Sampler:
-    """The sampler of a run.
-
-    Args:
-        config: the run's settings.
-
-    Raises:
-        InputError: a schedule or calibration that does not work, or a length beyond what the sampler holds.
-    """
-    try:
-        sampler = SAMPLERS[config.sampler](config)
-    except InputError:
-        raise
-    except ValueError as error:
-        raise _input_error(error) from None
-    held = getattr(sampler, "max_spins", config.length)
-    if config.attention == "boltzmann" and config.length > held:
-        longest = held - held % 2 if config.task == "brackets" else held
-        raise InputError(
-            f"--length is {config.length}, but --sampler {config.sampler} holds at most {held} spins; use --length "
-            f"{longest} or less" + ("" if config.sampler == "exact" else ", or --sampler exact")
-        )
-    return sampler
 
 
 def build_model(config: TrainConfig, task: Task, sampler: Sampler) -> Transformer:

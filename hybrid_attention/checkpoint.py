@@ -3,7 +3,7 @@
     RUN/checkpoints/step-00000100/
         model.safetensors       parameters and buffers
         optimizer.safetensors   the optimizer's moments
-        state.json              step, vocabulary, running sums, and what the other two must be
+        state.json              step, settings, vocabulary, and digests of all
 
 Nothing in a checkpoint is executable; a file that is cut short or not ours is refused by name.
 """
@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from hybrid_attention.config import TrainConfig
 from hybrid_attention.errors import InputError
 from hybrid_attention.files import sync_folder, write_text
 
@@ -99,7 +100,7 @@ def load(directory: Path) -> Checkpoint:
     Raises:
         InputError: files that are missing, cut short, changed, or not a checkpoint of this project.
     """
-    remedy = "use another checkpoint of the run, or train again"
+    remedy = "delete this folder to go on from the checkpoint before it, or train again"
     try:
         state = json.loads((directory / "state.json").read_text(encoding="utf-8"))
         if not isinstance(state, dict) or state.get("format") != FORMAT:
@@ -117,7 +118,9 @@ def load(directory: Path) -> Checkpoint:
 
 
 def require_settings(checkpoint: Checkpoint, settings: dict[str, Any], directory: Path) -> None:
-    """Refuse a checkpoint of a run with other settings; where the text lies does not count, its digest does.
+    """Refuse a checkpoint of a run with other settings.
+
+    Where files lie does not count, their digests do. A setting that one side does not have yet counts as its default.
 
     Args:
         checkpoint: what `load` gave.
@@ -127,8 +130,9 @@ def require_settings(checkpoint: Checkpoint, settings: dict[str, Any], directory
     Raises:
         InputError: names the settings that differ.
     """
-    own = checkpoint.settings
-    names = [key for key in (settings.keys() | own.keys()) - {"text"} if settings.get(key) != own.get(key)]
+    own = {**asdict(TrainConfig().resolved()), **checkpoint.settings}
+    compared = (settings.keys() | own.keys()) - {"text", "schedule"}
+    names = [key for key in compared if settings.get(key) != own.get(key)]
     if names:
         listed = ", ".join(f"{key} ({own.get(key)} there, {settings.get(key)} here)" for key in sorted(names))
         raise InputError(

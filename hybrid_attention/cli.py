@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,9 +12,10 @@ from typing import Annotated, Literal
 
 import tyro
 
-from hybrid_attention.config import TrainConfig, as_arguments, changed_keys, read_toml
+from hybrid_attention.config import TrainConfig, changed_keys, flag
+from hybrid_attention.design_command import DesignCommand
 from hybrid_attention.errors import InputError, RunStopped
-from hybrid_attention.parse import parse, parse_config
+from hybrid_attention.parse import config_from, parse
 from hybrid_attention.run import RunFolder
 
 
@@ -45,8 +47,8 @@ class Train:
         settings = self.settings
         if self.where.resume:
             folder.require_run("--out")
-            settings = settings.with_absolute_text()
-            own = _config_of(folder)
+            settings = settings.resolved().with_absolute_paths()
+            own = config_from(folder.config)
             changed = changed_keys(own, settings)
             if changed:
                 listed = ", ".join(f"{k} ({getattr(own, k)} → {getattr(settings, k)})" for k in changed)
@@ -62,7 +64,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Evaluate a trained run on all its held-out sequences (with sampled statistics, on --eval-sequences of them)."""
+    """Evaluate a trained run on its held-out sequences."""
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="RUN")]
     """Folder of the run."""
@@ -81,7 +83,7 @@ class Evaluate:
     shots: int | None = None
     """Samples drawn for each Ising model."""
     eval_sequences: int | None = None
-    """Held-out sequences to use with sampled statistics."""
+    """How many held-out sequences to use; all by default, and with sampled statistics as many as in training."""
     json: bool = False
     """Print one JSON object."""
 
@@ -89,6 +91,12 @@ class Evaluate:
         """Evaluate and print."""
         from hybrid_attention.evaluate import evaluate_run, load_run
 
+        annealing = ("schedule", "duration", "trotter_steps", "calibration", "shots")
+        given = [name for name in annealing if getattr(self, name) is not None]
+        if self.sampler == "exact" and given:
+            raise InputError(
+                f"{flag(given[0])} is {getattr(self, given[0])}, but exact sums need none; add --sampler aer"
+            )
         run = load_run(
             self.run_folder,
             sampler=self.sampler,
@@ -98,9 +106,8 @@ class Evaluate:
             trotter_steps=self.trotter_steps,
             calibration=self.calibration,
             shots=self.shots,
-            eval_sequences=self.eval_sequences,
         )
-        summary = evaluate_run(run)
+        summary = evaluate_run(run, self.eval_sequences)
         if self.json:
             print(json.dumps(summary))
             return
@@ -138,10 +145,6 @@ class Generate:
         print()
 
 
-def _config_of(folder: RunFolder) -> TrainConfig:
-    return parse_config(as_arguments(read_toml(folder.config)), source=str(folder.config))
-
-
 def _settings_below(arguments: Sequence[str]) -> TrainConfig:
     """The settings that flags of `train` start from: the defaults, a resumed run's, or a TOML file's over either."""
     where, _ = parse(_Where, [a for a in arguments if a not in ("-h", "--help")], return_unknown_args=True)
@@ -149,9 +152,9 @@ def _settings_below(arguments: Sequence[str]) -> TrainConfig:
     if where.resume:
         folder = RunFolder(where.out)
         folder.require_run("--out")
-        settings = _config_of(folder)
+        settings = config_from(folder.config)
     if where.config is not None:
-        settings = parse_config(as_arguments(read_toml(where.config)), source=str(where.config), default=settings)
+        settings = config_from(where.config, settings, "--config")
     return settings
 
 
@@ -171,13 +174,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             Annotated[Train, tyro.conf.subcommand("train", default=Train(settings))]
             | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
             | Annotated[Generate, tyro.conf.subcommand("generate")]
+            | Annotated[DesignCommand, tyro.conf.subcommand("design")]
         )
         parse(command, given, prog="hybrid-attention", description=_DESCRIPTION).run()
     except (InputError, RunStopped) as error:
         print(f"hybrid-attention: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        print(f"hybrid-attention: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        print("hybrid-attention: interrupted; go on with --resume", file=sys.stderr)
+        advice = "; go on with --resume" if given[:1] == ["train"] else ""
+        print(f"hybrid-attention: interrupted{advice}", file=sys.stderr)
         return 130
     return 0
 

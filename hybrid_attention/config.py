@@ -16,6 +16,10 @@ from hybrid_attention.files import write_text
 LARGEST_SEED = 2**62  # layers add their number to it, and generators take 64 bits
 
 
+LINEAR_DEFAULTS: dict[str, Any] = {"duration": 6.0, "trotter_steps": 12, "calibration": "two-beta"}
+"""Settings of an anneal under the linear schedule; other schedules may bring their own."""
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Settings of a training run. Flags and TOML keys carry these names (flags with hyphens)."""
@@ -38,12 +42,12 @@ class TrainConfig:
     """Where spin statistics come from: exact sums, or anneals simulated on Qiskit Aer."""
     schedule: str = "linear"
     """Annealing schedule: linear, or a JSON file written by AnnealSchedule.save."""
-    duration: float = 6.0
-    """Duration T of the anneal, dimensionless (ħ = 1)."""
-    trotter_steps: int = 12
-    """Trotter steps K of the anneal."""
-    calibration: Literal["none", "one-beta", "two-beta"] = "two-beta"
-    """What fields and couplings are divided by before an anneal."""
+    duration: float | None = None
+    """Duration T of a linear anneal, dimensionless (ħ = 1); 6 by default."""
+    trotter_steps: int | None = None
+    """Trotter steps K of the anneal; 12 by default, and a schedule's own where it has them."""
+    calibration: Literal["none", "one-beta", "two-beta"] | None = None
+    """What fields and couplings are divided by before an anneal; two-beta by default."""
     shots: int = 256
     """Samples drawn for each Ising model."""
     length: int = 8
@@ -78,15 +82,17 @@ class TrainConfig:
         at_least = dict.fromkeys(
             ("types", "trotter_steps", "length", "layers", "heads", "dim", "batch", "steps", "eval_sequences"), 1
         )
-        for name, least in {**at_least, "shots": 2, "seed": 0}.items():
-            _require(getattr(self, name) >= least, name, getattr(self, name), f"give at least {least}")
+        for name, least in {**at_least, "shots": 2, "seed": 0, "eval_every": 1}.items():
+            value = getattr(self, name)
+            _require(value is None or value >= least, name, value, f"give at least {least}")
         _require(self.seed < LARGEST_SEED, "seed", self.seed, f"give less than {LARGEST_SEED}")
         for name in ("duration", "lr", "lr_couplings"):
             value = getattr(self, name)
             if value is not None:
                 _require(math.isfinite(value) and value > 0, name, value, "give a positive number")
-        _require(self.eval_every is None or self.eval_every >= 1, "eval_every", self.eval_every, "give at least 1")
         _require(self.dim % self.heads == 0, "dim", self.dim, f"make it a multiple of --heads {self.heads}")
+        if self.attention != "boltzmann":
+            _require(self.sampler == "exact", "sampler", self.sampler, "only --attention boltzmann has Ising models")
         if self.task == "brackets":
             _require(
                 self.length % 2 == 0,
@@ -107,17 +113,26 @@ class TrainConfig:
         """Peak learning rate of the couplings."""
         return self.lr if self.lr_couplings is None else self.lr_couplings
 
-    def with_absolute_text(self) -> TrainConfig:
-        """The same settings with a text file that is found from any directory."""
-        return replace(self, text=str(Path(self.text).absolute())) if self.text else self
+    def resolved(self) -> TrainConfig:
+        """The same settings with every default that depends on the schedule written out: a linear one has them all."""
+        if self.schedule != "linear":
+            return self
+        filled = {name: value for name, value in LINEAR_DEFAULTS.items() if getattr(self, name) is None}
+        return replace(self, **filled)
+
+    def with_absolute_paths(self) -> TrainConfig:
+        """The same settings with files that are found from any directory."""
+        text = str(Path(self.text).absolute()) if self.text else ""
+        schedule = self.schedule if self.schedule == "linear" else str(Path(self.schedule).absolute())
+        return replace(self, text=text, schedule=schedule)
 
     def save(self, path: Path) -> None:
-        """Write as TOML, the text file by its absolute path; values that are None are left out.
+        """Write as TOML, files by their absolute paths; values that are None are left out.
 
         Args:
             path: the file.
         """
-        values = asdict(self.with_absolute_text())
+        values = asdict(self.with_absolute_paths())
         write_text(path, tomli_w.dumps({key: value for key, value in values.items() if value is not None}))
 
 
@@ -131,21 +146,23 @@ def changed_keys(before: TrainConfig, after: TrainConfig) -> list[str]:
     return [f.name for f in fields(before) if getattr(before, f.name) != getattr(after, f.name)]
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path, argument: str = "") -> dict[str, Any]:
     """Keys and values of a configuration file.
 
     Args:
         path: the file.
+        argument: the flag that names the file, for errors.
 
     Raises:
         InputError: no such file, no TOML, or an unknown key.
     """
+    name = f"{argument} {path}".strip()
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"--config {path} cannot be read ({error.strerror}); give a TOML file") from None
+        raise InputError(f"{name} cannot be read ({error.strerror}); give a TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"--config {path} is not valid TOML ({error}); correct it") from None
+        raise InputError(f"{name} is not valid TOML ({error}); correct it") from None
     known = [f.name for f in fields(TrainConfig)]
     for key in values:
         if key not in known:
@@ -161,10 +178,11 @@ def as_arguments(values: dict[str, Any]) -> list[str]:
     """
     arguments: list[str] = []
     for key, value in values.items():
-        if isinstance(value, bool):
+        if isinstance(getattr(TrainConfig, key), bool):
+            _require(isinstance(value, bool), key, repr(value), "give true or false")
             arguments.append(flag(key) if value else "--no-" + flag(key)[2:])
         else:
-            arguments += [flag(key), str(value)]
+            arguments.append(f"{flag(key)}={value}")
     return arguments
 
 

@@ -28,6 +28,7 @@ SETTINGS = TrainConfig(
     heads=2,
     batch=32,
     steps=100,
+    duration=6.0,
     trotter_steps=8,
     lr=5e-3,
     eval_every=20,
@@ -104,7 +105,8 @@ def _demonstrate(settings: TrainConfig, folder: RunFolder) -> None:
         ("after training, exact", last["accuracy_exact"], "the same weights, exact sums instead of samples"),
         ("chance", chance, f"a guess among {settings.types} kinds of brackets"),
     ]
-    print(f"\nClosing brackets predicted right, of those in {settings.eval_sequences} sequences never trained on:\n")
+    held_out = len(run.task.validation(settings.eval_sequences).tokens)
+    print(f"\nClosing brackets predicted right, of those in {held_out} sequences never trained on:\n")
     for name, accuracy, remark in lines:
         print(f"  {name:<26}{accuracy:>7.1%}   {remark}")
     print(f"\n{time.perf_counter() - started:.0f} seconds. Learning curves, attention maps and couplings:\n  {report}")

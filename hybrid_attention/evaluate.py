@@ -12,14 +12,15 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from classical import ExactSampler, Sampler
+from classical import Sampler
 from classical.random import derive_seeds
 from hybrid_attention import checkpoint
-from hybrid_attention.build import build_model, build_sampler, build_task, using_sampler
-from hybrid_attention.config import TrainConfig, as_arguments, read_toml
+from hybrid_attention.build import build_model, build_task, using_sampler
+from hybrid_attention.config import TrainConfig
 from hybrid_attention.errors import InputError
-from hybrid_attention.parse import parse_config
+from hybrid_attention.parse import config_from
 from hybrid_attention.run import RunFolder
+from hybrid_attention.samplers import build_sampler, schedule_digest
 from hybrid_attention.tasks import Batch, Task, TextTask
 from hybrid_attention.tasks.base import IGNORED
 from hybrid_attention.transformer import Transformer
@@ -78,6 +79,15 @@ def evaluate(model: Transformer, batch: Batch, sampler: Sampler, seed: int, prog
     return Evaluation(mean.item(), error.item(), correct / count.sum().item(), models / seconds)
 
 
+def recorded_settings(config: TrainConfig) -> dict[str, Any]:
+    """What a checkpoint records of a run's settings: all of them, and a digest of its schedule file.
+
+    Args:
+        config: the run's settings.
+    """
+    return {**asdict(config), "schedule_sha256": schedule_digest(config)}
+
+
 @dataclass(frozen=True)
 class LoadedRun:
     """A training run read from disk."""
@@ -85,6 +95,7 @@ class LoadedRun:
     folder: RunFolder
     config: TrainConfig
     task: Task
+    sampler: Sampler
     model: Transformer
     step: int
 
@@ -102,33 +113,40 @@ def load_run(path: Path, with_data: bool = True, **overrides: Any) -> LoadedRun:
     """
     folder = RunFolder(path)
     folder.require_run("RUN")
-    config = parse_config(as_arguments(read_toml(folder.config)), source=str(folder.config))
+    config = config_from(folder.config)
     latest = folder.latest()
     if latest is None:
         raise InputError(f"RUN {path} has no checkpoint yet; go on with it by train --out {path} --resume")
     saved = checkpoint.load(latest)
-    checkpoint.require_settings(saved, asdict(config), latest)
+    checkpoint.require_settings(saved, recorded_settings(config), latest)
     changed = {key: value for key, value in overrides.items() if value is not None}
-    config = replace(config, **changed).validate()
+    if "schedule" in changed:  # another schedule does not take over what belonged to the run's own
+        config = replace(config, duration=None, trotter_steps=None, calibration=None)
+    config = replace(config, **changed).resolved().validate()
     if config.task == "text" and not with_data:
         task: Task = TextTask.without_text(config.length, saved.task["characters"])
     else:
         task = build_task(config, saved.task, other_text="text" in changed)
-    model = build_model(config, task, build_sampler(config))
+    sampler = build_sampler(config)
+    model = build_model(config, task, sampler)
     checkpoint.restore_model(model, saved, latest)
-    return LoadedRun(folder, config, task, model, saved.step)
+    return LoadedRun(folder, config, task, sampler, model, saved.step)
 
 
-def evaluate_run(run: LoadedRun, progress: bool = True) -> dict[str, Any]:
-    """Evaluate a run on all its held-out sequences, as one JSON-ready object.
+def evaluate_run(run: LoadedRun, sequences: int | None = None, progress: bool = True) -> dict[str, Any]:
+    """Evaluate a run on held-out sequences, as one JSON-ready object.
 
     Args:
         run: what `load_run` gave, with the sampler to use in its configuration.
+        sequences: how many; by default all with exact sums, and as many as in training with samples.
         progress: whether to show a progress bar.
     """
-    sampler: Sampler = ExactSampler() if run.config.sampler == "exact" else build_sampler(run.config)
-    batch = run.task.validation(run.config.eval_sequences if run.config.sampler != "exact" else None)
-    result = evaluate(run.model, batch, sampler, run.config.seed, progress)
+    if sequences is not None and sequences < 1:
+        raise InputError(f"--eval-sequences is {sequences}; give at least 1")
+    if sequences is None and run.config.sampler != "exact":
+        sequences = run.config.eval_sequences
+    batch = run.task.validation(sequences)
+    result = evaluate(run.model, batch, run.sampler, run.config.seed, progress)
     summary: dict[str, Any] = {
         "task": run.config.task,
         "attention": run.config.attention,

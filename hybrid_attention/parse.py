@@ -6,11 +6,12 @@ import contextlib
 import io
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
 
-from hybrid_attention.config import TrainConfig
+from hybrid_attention.config import TrainConfig, as_arguments, read_toml
 from hybrid_attention.errors import InputError
 
 T = TypeVar("T")
@@ -38,21 +39,35 @@ def parse(kind: Any, arguments: Sequence[str], **options: Any) -> Any:
         raise InputError(_one_line(errors.getvalue())) from None
 
 
-def parse_config(arguments: Sequence[str], source: str = "", default: TrainConfig | None = None) -> TrainConfig:
+def config_from(path: Path, default: TrainConfig | None = None, argument: str = "") -> TrainConfig:
+    """Read the settings in a TOML file; the flags' own parser checks them.
+
+    Args:
+        path: the file.
+        default: settings to start from.
+        argument: the flag that names the file, for errors.
+
+    Raises:
+        InputError: one line saying which file, and what is wrong in it.
+    """
+    values = read_toml(path, argument)
+    try:
+        return parse_config(as_arguments(values), default)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def parse_config(arguments: Sequence[str], default: TrainConfig | None = None) -> TrainConfig:
     """Parse configuration flags alone.
 
     Args:
         arguments: the flags.
-        source: the file they come from, named in errors.
         default: settings to start from.
 
     Raises:
-        InputError: one line saying what is wrong, and where.
+        InputError: one line saying what is wrong.
     """
-    try:
-        config: TrainConfig = parse(TrainConfig, arguments, default=default or TrainConfig())
-    except InputError as error:
-        raise InputError(f"{source}: {error}" if source else str(error)) from None
+    config: TrainConfig = parse(TrainConfig, arguments, default=default or TrainConfig())
     return config
 
 

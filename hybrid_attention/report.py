@@ -25,7 +25,9 @@ from hybrid_attention.build import using_sampler
 from hybrid_attention.config import TrainConfig
 from hybrid_attention.evaluate import Evaluation, evaluate
 from hybrid_attention.files import write_text
+from hybrid_attention.samplers import build_schedule, schedule_steps
 from hybrid_attention.train import TrainedRun
+from quantum.calibration import resolve_calibration
 
 EXAMPLES = 2
 _Embed = Callable[[go.Figure], dict[str, Any]]
@@ -268,10 +270,11 @@ def _settings(config: TrainConfig, run: TrainedRun) -> list[tuple[str, str]]:
     if config.attention == "boltzmann":
         settings.append(("Sampler", config.sampler))
     if _anneals(config):
-        schedule = f"linear, T = {config.duration:g}" if config.schedule == "linear" else Path(config.schedule).name
+        schedule = build_schedule(config)
+        name = f"linear, T = {schedule.duration:g}" if config.schedule == "linear" else Path(config.schedule).name
         settings += [
-            ("Schedule", f"{schedule}, {config.trotter_steps} Trotter steps"),
-            ("Calibration", config.calibration),
+            ("Schedule", f"{name}, {schedule_steps(config, schedule)} Trotter steps"),
+            ("Calibration", resolve_calibration(schedule, config.calibration)),
             ("Shots per Ising model", str(config.shots)),
         ]
     return [

@@ -86,7 +86,10 @@ class RunFolder:
             InputError: names the folder.
         """
         if not self.exists():
-            raise InputError(f"{argument} {self.path} has no run (no config.toml); give the folder of a training run")
+            raise InputError(
+                f"{argument} {self.path} has no run (no config.toml); give the folder of a training run, or start one "
+                "there by train without --resume"
+            )
 
     def latest(self) -> Path | None:
         """The newest complete checkpoint, if there is one."""

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,14 +14,16 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from classical import ExactSampler, Sampler
+from classical.ising import NotFiniteError
 from classical.random import derive_seeds
 from hybrid_attention import checkpoint
-from hybrid_attention.build import build_model, build_sampler, build_task
+from hybrid_attention.build import build_model, build_task
 from hybrid_attention.checkpoint import Checkpoint
 from hybrid_attention.config import TrainConfig
 from hybrid_attention.errors import RunStopped
-from hybrid_attention.evaluate import evaluate
+from hybrid_attention.evaluate import evaluate, recorded_settings
 from hybrid_attention.run import RunFolder
+from hybrid_attention.samplers import build_sampler
 from hybrid_attention.tasks import Task
 from hybrid_attention.tasks.base import IGNORED
 from hybrid_attention.transformer import Transformer
@@ -58,11 +60,11 @@ def train(config: TrainConfig, folder: RunFolder, resume: bool = False, progress
         InputError: settings that do not work, before anything is written, or a checkpoint that cannot be used.
         RunStopped: the loss or a gradient is not finite.
     """
-    config.validate()
+    config = config.resolved().validate()
     saved_at = folder.latest() if resume else None
     saved = checkpoint.load(saved_at) if saved_at is not None else None
     if saved is not None and saved_at is not None:
-        checkpoint.require_settings(saved, asdict(config), saved_at)
+        checkpoint.require_settings(saved, recorded_settings(config), saved_at)
     sampler = build_sampler(config)
     task = build_task(config, None if saved is None else saved.task)
     model = build_model(config, task, sampler)
@@ -165,11 +167,11 @@ class _Loop:
 
     @contextmanager
     def _stopping_at(self, step: int) -> Iterator[None]:
-        """Settings were checked before the first step: what a sampler refuses now is a model that ran away."""
+        """Fields or couplings that are not finite mean a model that ran away; no loss comes of them."""
         try:
             yield
-        except ValueError as error:
-            raise self._stop(f"a model cannot be solved ({error})", step) from error
+        except NotFiniteError as error:
+            raise self._stop(f"the loss is not defined ({str(error).split(';')[0]})", step) from error
 
     def _require_finite(self, value: float, name: str, step: int) -> None:
         if not math.isfinite(value):
@@ -203,7 +205,7 @@ class _Loop:
         self.folder.append_row(row)
         tensors = {key: value.detach() for key, value in self.model.state_dict().items()}
         moments = checkpoint.optimizer_tensors(self.optimizer)
-        saved = Checkpoint(step, tensors, moments, self.task.state(), asdict(config))
+        saved = Checkpoint(step, tensors, moments, self.task.state(), recorded_settings(config))
         checkpoint.save(self.folder.checkpoints, saved)
         if self.progress:
             tqdm.write(describe(row, config))

@@ -8,6 +8,7 @@ and shares one coupling matrix between patterns, so it gets patterns of similar 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,9 +23,20 @@ _FEW_MODELS = 64
 _JOINT_SIZES = (8, 10, *range(12, 64))
 """Patterns of up to 8 visible spins are solved together, then 9 and 10, 11 and 12, and from 13 on each size alone."""
 
+_Estimate = Callable[..., Tensor]
+"""`boltzmann_probability` with all but fields, couplings, seed and visible given."""
+
 
 def masked_probability(
-    fields: Tensor, couplings: Tensor, visible: Tensor | None, *, sampler: Sampler, shots: int, seed: Seed
+    fields: Tensor,
+    couplings: Tensor,
+    visible: Tensor | None,
+    *,
+    sampler: Sampler,
+    shots: int,
+    seed: Seed,
+    estimator: str = "covariance",
+    independent_halves: bool = False,
 ) -> Tensor:
     """Probability that each visible spin is +1; hidden spins have probability 0 and act on no other.
 
@@ -35,47 +47,56 @@ def masked_probability(
         sampler: any sampler.
         shots: samples for each model.
         seed: an integer, or int64 (groups, models).
+        estimator: as for `boltzmann_probability`.
+        independent_halves: as for `boltzmann_probability`.
 
     Returns:
         (groups, models, spins), differentiable like `boltzmann_probability`.
     """
+    estimate = partial(
+        boltzmann_probability,
+        sampler=sampler,
+        shots=shots,
+        estimator=estimator,
+        independent_halves=independent_halves,
+    )
     if visible is None or bool(visible.all()):
-        return boltzmann_probability(fields, couplings, sampler=sampler, shots=shots, seed=seed)
+        return estimate(fields, couplings, seed=seed)
     fields = fields.masked_fill(~visible, 0.0)
     if isinstance(sampler, ExactMoments):
         if visible.shape[0] > 1:
-            return boltzmann_probability(fields, couplings, sampler=sampler, shots=shots, visible=visible)
-        return _exact(fields, couplings, visible[0], sampler)
+            return estimate(fields, couplings, visible=visible)
+        return _exact(fields, couplings, visible[0], estimate)
     seeds = model_seeds(seed, fields.shape[0], fields.shape[1], fields.device)
     masks, which = torch.unique(visible, dim=0, return_inverse=True)
     if len(masks) == 1:
-        return _sampled(fields, couplings, masks[0], sampler, shots, seeds)
+        return _sampled(fields, couplings, masks[0], estimate, seeds)
     parts, order = [], []
     for number, mask in enumerate(masks):
         members = (which == number).nonzero().squeeze(-1)
-        parts.append(_sampled(fields[members], couplings[members], mask, sampler, shots, seeds[members]))
+        parts.append(_sampled(fields[members], couplings[members], mask, estimate, seeds[members]))
         order.append(members)
     return torch.cat(parts)[torch.cat(order).argsort()]
 
 
-def _sampled(fields: Tensor, couplings: Tensor, visible: Tensor, sampler: Sampler, shots: int, seeds: Tensor) -> Tensor:
+def _sampled(fields: Tensor, couplings: Tensor, visible: Tensor, estimate: _Estimate, seeds: Tensor) -> Tensor:
     """One call of the sampler for each distinct row of `visible`, (models, spins)."""
 
     def solve(rows: Tensor, keys: Tensor) -> Tensor:
         h, J = _select(fields.index_select(1, rows), keys, -1), _select(_select(couplings, keys, -1), keys, -2)
-        return boltzmann_probability(h, J, sampler=sampler, shots=shots, seed=seeds[:, rows])
+        return estimate(h, J, seed=seeds[:, rows])
 
     _, pattern = torch.unique(visible, dim=0, return_inverse=True)
     return _in_parts(fields, visible, pattern, solve)
 
 
-def _exact(fields: Tensor, couplings: Tensor, visible: Tensor, sampler: Sampler) -> Tensor:
+def _exact(fields: Tensor, couplings: Tensor, visible: Tensor, estimate: _Estimate) -> Tensor:
     """One call for patterns of similar size, on the spins that any of them sees: a call costs 2^{spins}."""
 
     def solve(rows: Tensor, keys: Tensor) -> Tensor:
         h, J = _select(fields.index_select(1, rows), keys, -1), _select(_select(couplings, keys, -1), keys, -2)
         mask = visible[rows][:, keys]
-        return boltzmann_probability(h, J, sampler=sampler, visible=None if bool(mask.all()) else mask.unsqueeze(0))
+        return estimate(h, J, visible=None if bool(mask.all()) else mask.unsqueeze(0))
 
     if fields.shape[1] <= _FEW_MODELS:
         part = torch.zeros(len(visible), dtype=torch.int64, device=visible.device)

@@ -14,7 +14,8 @@ from classical.ising import IsingModel
 from classical.random import derive_seeds, model_seeds
 from classical.sampler import Seed, require_shots, require_spins
 from classical.samples import Samples
-from quantum.calibration import calibrate
+from quantum.calibration import calibrate, resolve_calibration
+from quantum.design_range import RangeCheck
 from quantum.draw import configurations, draw
 from quantum.schedule import AnnealSchedule
 from quantum.trotter import Template, pairs, template
@@ -41,7 +42,8 @@ class AerSampler:
     Args:
         schedule: the anneal.
         steps: Trotter steps K; may be left out for a schedule given by angles.
-        calibration: a name in `quantum.calibration.CALIBRATIONS`.
+        calibration: a name in `quantum.calibration.CALIBRATIONS`; by default "two-beta", and "none" for designed
+            schedules, which take no other.
         threads: how many circuits Aer simulates at a time; by default one per processor this process may use. The
             samples do not depend on it.
         max_spins: refuse models with more spins.
@@ -59,7 +61,7 @@ class AerSampler:
         self,
         schedule: AnnealSchedule,
         steps: int | None = None,
-        calibration: str = "two-beta",
+        calibration: str | None = None,
         *,
         threads: int | None = None,
         max_spins: int = 20,
@@ -68,8 +70,9 @@ class AerSampler:
     ) -> None:
         self.schedule = schedule
         self.angles = schedule.angles(steps)
-        self.calibration = calibration
-        self.factors = calibrate(schedule, steps, calibration)
+        self.calibration = resolve_calibration(schedule, calibration)
+        self.factors = calibrate(schedule, steps, self.calibration)
+        self._check_range = RangeCheck(schedule.design)
         self.threads = _require_count("threads", _processors() if threads is None else threads)
         self.max_spins = _require_count("max_spins", max_spins)
         self.memory_mb = _require_count("memory_mb", memory_mb)
@@ -102,6 +105,7 @@ class AerSampler:
         """
         require_shots(shots)
         self._require_spins(model)
+        self._check_range(model)
         if isinstance(seed, Tensor):
             seeds = model_seeds(seed, model.groups, model.models, device="cpu")
             index = draw(self._law(model), shots, seeds)
@@ -126,6 +130,7 @@ class AerSampler:
             RuntimeError: Aer reports a failure; the message holds its status.
         """
         self._require_spins(model)
+        self._check_range(model)
         return self._law(model).to(model.fields)
 
     def _law(self, model: IsingModel) -> Tensor:

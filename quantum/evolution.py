@@ -38,20 +38,6 @@ def angle_tensors(angles: Angles, dtype: torch.dtype, device: torch.device | Non
     )
 
 
-def energies(model: IsingModel) -> tuple[Tensor, Tensor]:
-    """Field part and coupling part of the log-weight of every configuration.
-
-    Args:
-        model: fields (groups, models, spins) and couplings (groups, spins, spins).
-
-    Returns:
-        Σ_i h_i s_i, (groups, models, 2**spins), and Σ_{i<j} J_ij s_i s_j, (groups, 2**spins); bit i of the index is
-        spin i, bit 0 is +1.
-    """
-    s = all_configurations(model.spins, model.fields.device).to(model.fields.dtype)
-    return model.fields @ s.T, ((s @ model.couplings) * s).sum(-1)
-
-
 def mixer_matrix(theta: Tensor, qubits: int) -> Tensor:
     """exp(iθ ΣX) on some qubits, entry cos(θ)^{n−d} (i sin θ)^d at Hamming distance d, (2**qubits, 2**qubits) complex.
 
@@ -75,6 +61,77 @@ def mixer_matrix(theta: Tensor, qubits: int) -> Tensor:
     return matrix
 
 
+class Phases:
+    """The diagonal phases of every step: exp(i[a Σ h s + b Σ J s s]).
+
+    The couplings' part is computed once for a group, and the fields' part is a product over two halves of the spins,
+    so that no model takes a cosine for every configuration.
+
+    Args:
+        model: what the anneal is fed (after any calibration).
+    """
+
+    def __init__(self, model: IsingModel) -> None:
+        low, high = halves(model.spins)
+        self.shape = (model.groups, model.models, 2**high, 2**low)
+        device, dtype = model.fields.device, model.fields.dtype
+        s_low, s_high = configurations_of(low, device, dtype), configurations_of(high, device, dtype)
+        self._low = (model.fields[..., :low] @ s_low.T).unsqueeze(-2)
+        self._high = (model.fields[..., low:] @ s_high.T).unsqueeze(-1)
+        self._couplings = coupling_energies(model.couplings).unsqueeze(1)
+
+    def apply(self, state: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        """A state times the phases of one step; with −a and −b, their inverse.
+
+        Args:
+            state: complex, (groups, models, 2**high, 2**low).
+            a: field angle, scalar.
+            b: coupling angle, scalar.
+        """
+        return state * _wave(b * self._couplings) * (_wave(a * self._high) * _wave(a * self._low))
+
+
+def halves(spins: int) -> tuple[int, int]:
+    """How many qubits are the columns (0 … low−1) and how many the rows of a state written as a matrix."""
+    return (spins + 1) // 2, spins // 2
+
+
+def configurations_of(spins: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """`classical.all_configurations` as real numbers; of no spins, the one empty configuration."""
+    if spins == 0:
+        return torch.zeros(1, 0, device=device, dtype=dtype)
+    return all_configurations(spins, device).to(dtype)
+
+
+def coupling_energies(couplings: Tensor) -> Tensor:
+    """Coupling part of the log-weight of every configuration.
+
+    Args:
+        couplings: J, (groups, spins, spins), strictly upper.
+
+    Returns:
+        Σ_{i<j} J_ij s_i s_j, (groups, 2**high, 2**low).
+    """
+    low, high = halves(couplings.shape[-1])
+    a = configurations_of(high, couplings.device, couplings.dtype)
+    b = configurations_of(low, couplings.device, couplings.dtype)
+    J_low, J_high = couplings[:, :low, :low], couplings[:, low:, low:]
+    within_high = ((a @ J_high) * a).sum(-1).unsqueeze(-1)
+    within_low = ((b @ J_low) * b).sum(-1).unsqueeze(-2)
+    return a @ couplings[:, :low, low:].transpose(-1, -2) @ b.T + within_high + within_low
+
+
+def mix(state: Tensor, theta: Tensor) -> Tensor:
+    """A state after the mixer exp(iθ ΣX); with −θ, its inverse.
+
+    Args:
+        state: complex, (…, 2**high, 2**low).
+        theta: angle, a real scalar tensor.
+    """
+    rows, columns = (size.bit_length() - 1 for size in state.shape[-2:])
+    return mixer_matrix(theta, rows) @ state @ mixer_matrix(theta, columns)
+
+
 def evolve(model: IsingModel, angles: AngleTensors) -> Tensor:
     """Final amplitudes of the anneal of every model.
 
@@ -86,17 +143,11 @@ def evolve(model: IsingModel, angles: AngleTensors) -> Tensor:
         (groups, models, 2**spins) complex, differentiable in fields, couplings and angles; bit i of the index is
         qubit i.
     """
-    from_fields, from_couplings = energies(model)
-    groups, models, size = from_fields.shape
-    low = (model.spins + 1) // 2  # qubits 0 … low−1 are the columns
-    high = model.spins - low
-    shape = (groups, models, 2**high, 2**low)
-    state = torch.full(shape, size**-0.5, dtype=from_fields.dtype, device=from_fields.device)
-    state = torch.complex(state, torch.zeros_like(state))
+    phases = Phases(model)
+    real = torch.full(phases.shape, 2.0 ** (-model.spins / 2), dtype=model.fields.dtype, device=model.fields.device)
+    state = torch.complex(real, torch.zeros_like(real))
     for a, b, theta in zip(*angles, strict=True):
-        phase = a * from_fields + b * from_couplings.unsqueeze(1)
-        state = state * torch.polar(torch.ones_like(phase), phase).reshape(shape)
-        state = mixer_matrix(theta, high) @ state @ mixer_matrix(theta, low)
+        state = mix(phases.apply(state, a, b), theta)
     return state.flatten(2)
 
 
@@ -107,3 +158,7 @@ def probabilities(amplitudes: Tensor) -> Tensor:
         amplitudes: complex.
     """
     return amplitudes.real.square() + amplitudes.imag.square()
+
+
+def _wave(phase: Tensor) -> Tensor:
+    return torch.polar(torch.ones_like(phase), phase)

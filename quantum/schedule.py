@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,9 @@ from typing import Any
 import numpy as np
 
 from quantum.checks import Vector, number_columns, positive_number, require_finite, require_fraction
+from quantum.design_range import Design
+from quantum.files import write_json
+from quantum.presets import preset_file
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,13 +52,15 @@ class Angles:
 class AnnealSchedule:
     """A(u) and B(u) over a duration, or the K angles of a circuit that needs neither.
 
-    Make one with `linear`, `tabulated` or `from_angles`. Schedules of equal content are equal and hash alike.
+    Make one with `linear`, `tabulated`, `from_angles`, `preset` or `quantum.design_schedule`. Equal content makes equal
+    schedules, which hash alike.
 
     Args:
         kind: "linear", "tabulated" or "angles".
         duration: T, in units of 1/energy (ħ = 1); nanoseconds for tabulated schedules; None for angles.
         table: rows (u, A, B) of a tabulated schedule, in rad/ns, empty otherwise.
         steps_angles: rows (a_k, b_k, θ_k) of a schedule given by angles, empty otherwise.
+        design: what a designed schedule was designed for; such a schedule is calibrated by itself. None for others.
 
     Raises:
         ValueError: a duration that is not positive and finite, a table that does not run from 0 to 1 in increasing
@@ -67,16 +71,16 @@ class AnnealSchedule:
     duration: float | None
     table: tuple[tuple[float, float, float], ...] = field(default=(), repr=False)
     steps_angles: tuple[tuple[float, float, float], ...] = field(default=(), repr=False)
+    design: Design | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.kind not in _KINDS:
             raise ValueError(f"kind is {self.kind!r}; it must be one of {', '.join(_KINDS)}")
+        if self.design is not None and self.design.recipe.steps != self.own_steps:
+            raise ValueError(f"design is for {self.design.recipe.steps} steps, but the schedule has {self.own_steps}")
         if self.kind == "angles":
             if not self.steps_angles or self.duration is not None or self.table:
-                raise ValueError(
-                    "kind is 'angles', which takes at least one row of steps_angles, no duration and no table; "
-                    "use AnnealSchedule.from_angles"
-                )
+                raise ValueError("kind is 'angles', which takes steps_angles alone; use AnnealSchedule.from_angles")
             require_finite("steps_angles", np.array(self.steps_angles))
             return
         if self.steps_angles or bool(self.table) != (self.kind == "tabulated"):
@@ -132,7 +136,12 @@ class AnnealSchedule:
 
     @classmethod
     def from_angles(
-        cls, *, field: Sequence[float], coupling: Sequence[float], mixer: Sequence[float]
+        cls,
+        *,
+        field: Sequence[float],
+        coupling: Sequence[float],
+        mixer: Sequence[float],
+        design: Design | None = None,
     ) -> AnnealSchedule:
         """A schedule that is its own circuit: phase k, then mixer k.
 
@@ -140,12 +149,26 @@ class AnnealSchedule:
             field: a_k, (K,), radians per unit of h.
             coupling: b_k, (K,), radians per unit of J.
             mixer: θ_k, (K,), radians.
+            design: what the angles were designed for, if they were.
 
         Raises:
-            ValueError: lists that are empty, of unequal length or not finite.
+            ValueError: lists that are empty, of unequal length or not finite, or a design for other steps.
         """
         columns = number_columns({"field": field, "coupling": coupling, "mixer": mixer}, least=1)
-        return cls("angles", None, steps_angles=_rows(np.stack(columns, axis=1)))
+        return cls("angles", None, steps_angles=_rows(np.stack(columns, axis=1)), design=design)
+
+    @classmethod
+    def preset(cls, preset: int | str, *, wide: bool = False) -> AnnealSchedule:
+        """A designed schedule that ships with this package; it is calibrated by itself.
+
+        Args:
+            preset: number of steps, or a name in `quantum.presets.PRESETS`, as "8-wide".
+            wide: designed for stronger fields and couplings too, at some cost where they are weak.
+
+        Raises:
+            ValueError: no such preset.
+        """
+        return cls.load(preset_file(preset, wide))
 
     @property
     def own_steps(self) -> int | None:
@@ -207,7 +230,8 @@ class AnnealSchedule:
         """The schedule as a dictionary that JSON can hold; `from_json` reads it back without loss."""
         if self.kind == "angles":
             a, b, theta = (list(column) for column in zip(*self.steps_angles, strict=True))
-            return {"kind": self.kind, "field": a, "coupling": b, "mixer": theta}
+            angles = {"kind": self.kind, "field": a, "coupling": b, "mixer": theta}
+            return angles if self.design is None else {**angles, "design": self.design.to_json()}
         if self.kind == "tabulated":
             u, a, b = (list(column) for column in zip(*self.table, strict=True))
             return {"kind": self.kind, "duration": self.duration, "fraction": u, "A": a, "B": b}
@@ -224,12 +248,13 @@ class AnnealSchedule:
         if kind not in _KINDS:
             raise ValueError(f"kind is {kind!r}; a schedule's kind is one of {', '.join(_KINDS)}")
         expected = _KINDS[kind]
-        if set(data) != {"kind", *expected}:
+        if set(data) - ({"design"} if kind == "angles" else set()) != {"kind", *expected}:
             raise ValueError(f"keys are {sorted(data)}; a {kind} schedule has kind, {', '.join(expected)}")
         if kind == "linear":
             return cls.linear(data["duration"])
         if kind == "angles":
-            return cls.from_angles(field=data["field"], coupling=data["coupling"], mixer=data["mixer"])
+            design = Design.from_json(data["design"]) if "design" in data else None
+            return cls.from_angles(field=data["field"], coupling=data["coupling"], mixer=data["mixer"], design=design)
         columns = number_columns({name: data[name] for name in ("fraction", "A", "B")}, least=2)
         return cls("tabulated", positive_number("duration", data["duration"]), table=_rows(np.stack(columns, axis=1)))
 
@@ -239,16 +264,7 @@ class AnnealSchedule:
         Args:
             path: where to write; an existing file is replaced.
         """
-        target = Path(path)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(self.to_json(), file, indent=1)
-                file.write("\n")
-            Path(name).replace(target)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        write_json(path, self.to_json())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> AnnealSchedule:
@@ -269,7 +285,7 @@ class AnnealSchedule:
             return f"AnnealSchedule.linear(duration={self.duration:g})"
         if self.kind == "tabulated":
             return f"<AnnealSchedule tabulated, {len(self.table)} rows, duration {self.duration:g} ns>"
-        return f"<AnnealSchedule from angles, {self.own_steps} steps>"
+        return f"<AnnealSchedule {'from angles' if self.design is None else 'designed'}, {self.own_steps} steps>"
 
 
 _KINDS = {

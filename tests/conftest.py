@@ -30,7 +30,7 @@ def _shared_file(name: str) -> Path:
 @pytest.fixture(scope="session")
 def golden() -> dict[str, Any]:
     """Reference values from dense matrices, enumeration and finite differences."""
-    return json.loads(_shared_file("reference/golden.json").read_text())
+    return json.loads((Path(__file__).parent / "reference" / "golden.json").read_text())
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ class Task(Protocol):
         ...
 
     def validation(self, most: int | None = None) -> Batch:
-        """Held-out sequences, always the same: all there are, or `most` of them spread over the whole."""
+        """Held-out sequences, always the same: all that there are, or `most` of them."""
         ...
 
     def encode(self, text: str) -> list[int]:

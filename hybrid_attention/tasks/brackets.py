@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ PAIRS = ("()", "[]", "{}", "<>", "«»", "⟨⟩", "⌈⌉", "⌊⌋", "⟦⟧",
 HELD_OUT = 10  # one sequence in this many is for validation
 VALIDATION_SEQUENCES = 2000
 _VALIDATION_SEED = 20_260_612
+_VALIDATION_DRAWS = 2**16
 
 
 class BracketsTask:
@@ -57,16 +59,15 @@ class BracketsTask:
             seed: of the run.
             step: of the training.
         """
-        return self._batch(self._draw(size, np.random.default_rng((seed, step)), held_out=False))
+        return self._batch(self._draw_training(size, np.random.default_rng((seed, step))))
 
     def validation(self, most: int | None = None) -> Batch:
-        """Held-out sequences, always the same ones.
+        """Held-out sequences, always the same ones, no two alike.
 
         Args:
-            most: number of sequences, 2,000 by default.
+            most: number of sequences; by default all, or 2,000 where there are more.
         """
-        size = VALIDATION_SEQUENCES if most is None else most
-        return self._batch(self._draw(size, np.random.default_rng(_VALIDATION_SEED), held_out=True))
+        return self._batch(self._held_out[:most])
 
     def encode(self, text: str) -> list[int]:
         """Start token and brackets of a prompt.
@@ -111,13 +112,21 @@ class BracketsTask:
         targets = torch.where(closing, full - self.types, torch.full_like(full, IGNORED))
         return Batch(torch.cat([start, full[:, :-1]], 1), targets)
 
-    def _draw(self, size: int, generator: np.random.Generator, held_out: bool) -> np.ndarray:
-        """`size` sequences on one side of the split, int64 (size, length), by rejection."""
+    def _draw_training(self, size: int, generator: np.random.Generator) -> np.ndarray:
+        """Sequences that are not held out, int64 (size, length), by rejection."""
         found = np.empty((0, self.length), dtype=np.int64)
         while len(found) < size:
             drawn = self._uniform(max(2 * size, 64), generator)
-            found = np.concatenate([found, drawn[_is_held_out(drawn) == held_out]])
+            found = np.concatenate([found, drawn[~_is_held_out(drawn)]])
         return found[:size]
+
+    @cached_property
+    def _held_out(self) -> np.ndarray:
+        """Different held-out sequences in random order, at most 2,000; where there are fewer, (almost surely) all."""
+        drawn = self._uniform(_VALIDATION_DRAWS, np.random.default_rng(_VALIDATION_SEED))
+        drawn = drawn[_is_held_out(drawn)]
+        _, first = np.unique(drawn, axis=0, return_index=True)
+        return drawn[np.sort(first)[:VALIDATION_SEQUENCES]]
 
     def _uniform(self, size: int, generator: np.random.Generator) -> np.ndarray:
         """Sequences drawn uniformly: each step opens with the share of the completions that start by opening.
@@ -160,8 +169,3 @@ def _is_held_out(sequences: np.ndarray) -> np.ndarray:
         state = (state ^ column) * np.uint64(0x100000001B3) + np.uint64(0x9E3779B97F4A7C15)
         state ^= state >> np.uint64(29)
     return state % np.uint64(HELD_OUT) == 0
-
-
-def chance_loss(types: int) -> float:
-    """Cross-entropy of a uniform guess among the closing brackets, ln k, in nats."""
-    return math.log(types)

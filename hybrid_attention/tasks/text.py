@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ class TextTask:
         vocabulary: characters in the order of their tokens; those of the text by default.
 
     Raises:
-        ValueError: a text too short for one context in either part, or with characters outside a given vocabulary.
+        ValueError: a length below 1, or a text with characters outside a given vocabulary.
     """
 
     name = "text"
@@ -41,7 +40,10 @@ class TextTask:
         self._token = {character: token for token, character in enumerate(self.characters)}
         unknown = sorted(set(text) - set(self.characters))
         if unknown:
-            raise ValueError(f"text has the character {unknown[0]!r}, which is not in the run's vocabulary")
+            raise ValueError(
+                f"--text has the character {unknown[0]!r}, which is not in the run's vocabulary of "
+                f"{self.vocabulary} characters; take it out"
+            )
         tokens = torch.tensor([self._token[character] for character in text], dtype=torch.int64)
         cut = int(TRAINING_SHARE * len(tokens))
         self._training, self._validation = tokens[:cut], tokens[cut:]
@@ -59,7 +61,7 @@ class TextTask:
             ValueError: a file that is missing, empty, not UTF-8 or shorter than one context.
         """
         text = built_in_text() if str(path) == "" else _read(Path(path))
-        shortest = math.ceil((length + 1) / (1 - TRAINING_SHARE))
+        shortest = 10 * (length + 1)  # a tenth is held out, and must hold one context and its target
         if len(text) < shortest:
             raise ValueError(
                 f"--text {path} has {len(text)} characters; a context of --length {length} needs at least {shortest} "

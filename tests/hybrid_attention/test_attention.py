@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from enumeration import up_probability
-from samplers import LawSampler, PerfectSampler
+from injected_samplers import LawSampler, PerfectSampler
 from torch import nn
 
 from classical import ExactSampler

@@ -103,7 +103,7 @@ def test_damaged_tensors_are_refused(brackets_run, workplace, capsys, name, dama
     DAMAGES[damage](at / name)
     before = snapshot(workplace)
     for command in (["evaluate", "run"], ["train", "--resume", "--out", "run"], ["generate", "run", "--prompt", "("]):
-        refused(capsys, command, f"run/checkpoints/{at.name}", name, "use another checkpoint")
+        refused(capsys, command, f"run/checkpoints/{at.name}", name, "delete this folder")
     assert snapshot(workplace) == before
 
 
@@ -135,7 +135,7 @@ def test_a_damaged_state_is_refused(brackets_run, workplace, capsys, damage):
     STATES[damage](at / "state.json")
     before = snapshot(workplace)
     for command in (["evaluate", "run"], ["train", "--resume", "--out", "run"]):
-        refused(capsys, command, f"run/checkpoints/{at.name}", "use another checkpoint")
+        refused(capsys, command, f"run/checkpoints/{at.name}", "delete this folder")
     assert snapshot(workplace) == before
 
 

@@ -9,10 +9,10 @@ import tomllib
 
 import pytest
 import torch
-from samplers import PoisonedSampler
+from injected_samplers import PoisonedSampler
 from small_runs import SMALL, refused, small_config, snapshot
 
-from hybrid_attention import build
+from hybrid_attention import build, samplers
 from hybrid_attention.cli import main
 from hybrid_attention.run import RunFolder
 
@@ -40,7 +40,7 @@ def inputs(workplace):
         ("--task text --text missing.txt", ("--text missing.txt", "does not exist", "give")),
         ("--task text --text empty.txt", ("--text empty.txt", "is empty", "give")),
         ("--task text --text latin.txt", ("--text latin.txt", "not UTF-8", "convert")),
-        ("--task text --text short.txt", ("--text short.txt", "9 characters", "--length 8", "91", "use")),
+        ("--task text --text short.txt", ("--text short.txt", "9 characters", "--length 8", "90", "use")),
         ("--task text --text full", ("--text full", "cannot be read", "give")),
         ("--length 7", ("--length is 7", "even", "try")),
         ("--length 30", ("--length is 30", "--sampler exact", "at most 25 spins", "use --length 24")),
@@ -192,8 +192,8 @@ def test_resume_takes_the_same_settings_again(brackets_run):
 def test_evaluate_prints_one_json_object(brackets_run, capsys, sampler):
     before = snapshot(brackets_run)
     capsys.readouterr()
-    arguments = ["evaluate", str(brackets_run), "--json", "--sampler", sampler, "--eval-sequences", "8"]
-    assert main([*arguments, "--shots", "16", "--trotter-steps", "4"]) == 0
+    arguments = ["evaluate", str(brackets_run), "--json", "--sampler", sampler, "--eval-sequences", "1"]
+    assert main([*arguments, *(["--shots", "16", "--trotter-steps", "4"] if sampler == "aer" else [])]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found.keys() >= {"loss", "accuracy", "sampler", "steps", "parameters", "models_per_second"}
     assert found["sampler"] == sampler
@@ -201,10 +201,10 @@ def test_evaluate_prints_one_json_object(brackets_run, capsys, sampler):
     assert 0 <= found["accuracy"] <= 1
     assert 0 < found["loss"] < 3
     assert found["models_per_second"] > 0
-    assert found["sequences"] == (8 if sampler == "aer" else 2000)
+    assert found["sequences"] == 1
     run = build.build_task(small_config())
     assert found["parameters"] == sum(
-        p.numel() for p in build.build_model(small_config(), run, build.build_sampler(small_config())).parameters()
+        p.numel() for p in build.build_model(small_config(), run, samplers.build_sampler(small_config())).parameters()
     )
     assert snapshot(brackets_run) == before
 
@@ -277,13 +277,13 @@ def test_a_run_that_diverges_stops_and_keeps_its_last_good_checkpoint(workplace,
 
 def test_samples_that_are_not_numbers_stop_the_run_at_their_step(workplace, capsys, monkeypatch):
     # 4 patterns a forward pass of length 4; one evaluation of 16 sequences and three training steps are good
-    monkeypatch.setitem(build.SAMPLERS, "aer", lambda _: PoisonedSampler(good_calls=4 * (1 + 2 + 1 + 1)))
+    monkeypatch.setitem(samplers.SAMPLERS, "aer", lambda _: PoisonedSampler(good_calls=4 * (1 + 2 + 1 + 1)))
     arguments = [part for key, value in SMALL.items() for part in (f"--{key.replace('_', '-')}", str(value))]
     code = main(["train", *arguments, "--sampler", "aer", "--shots", "8", "--out", "run"])
     err = capsys.readouterr().err
     assert code == 2
     assert len(err.splitlines()) == 1
-    assert "loss is nan at step 3" in err
+    assert "at step 3" in err
     assert "step-00000002" in err
     assert [row["step"] for row in RunFolder(workplace / "run").rows()] == [0, 2]
 
@@ -318,7 +318,7 @@ def test_an_interrupted_command_says_how_to_go_on(workplace, capsys, monkeypatch
         def sample(self, model, *, shots, seed):
             raise KeyboardInterrupt
 
-    monkeypatch.setitem(build.SAMPLERS, "aer", lambda _: Interrupted())
+    monkeypatch.setitem(samplers.SAMPLERS, "aer", lambda _: Interrupted())
     assert main(["train", "--length", "4", "--sampler", "aer", "--steps", "2", "--out", "run"]) == 130
     err = capsys.readouterr().err
     assert "--resume" in err.splitlines()[-1]

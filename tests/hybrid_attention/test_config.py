@@ -37,7 +37,7 @@ OTHER = {
 
 
 def test_defaults_are_the_documented_ones():
-    config = TrainConfig().validate()
+    config = TrainConfig().resolved().validate()
     documented = {
         "task": "brackets",
         "attention": "boltzmann",
@@ -70,7 +70,7 @@ def test_every_setting_survives_toml(tmp_path):
     assert len(changed_keys(config, TrainConfig())) == len(OTHER)
     for one in (config, TrainConfig()):
         one.save(tmp_path / "config.toml")
-        assert parse_config(as_arguments(read_toml(tmp_path / "config.toml"))) == one.with_absolute_text()
+        assert parse_config(as_arguments(read_toml(tmp_path / "config.toml"))) == one.with_absolute_paths()
     assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from samplers import LawSampler, PerfectSampler
+from injected_samplers import LawSampler, PerfectSampler
 from small_runs import small_config
 from torch import nn
 

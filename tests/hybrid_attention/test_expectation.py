@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from enumeration import gradients, mean
-from samplers import AggregatedSampler, LawSampler, PerfectSampler
+from injected_samplers import AggregatedSampler, LawSampler, PerfectSampler
 
 from classical import ExactSampler, IsingModel, Samples
 from hybrid_attention import boltzmann_mean, boltzmann_probability

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from samplers import PerfectSampler
+from injected_samplers import PerfectSampler
 
 from hybrid_attention import boltzmann_probability
 from hybrid_attention.readout import READOUTS, mean_readout, sum_readout

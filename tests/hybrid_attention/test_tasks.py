@@ -212,8 +212,8 @@ def test_line_ends_are_kept(tmp_path):
         (None, "does not exist; give a UTF-8 text file"),
         (b"", "is empty"),
         (b"abc\xff\xfe", "is not UTF-8 .byte 0xff at position 3.; convert it to UTF-8"),
-        (b"short", "has 5 characters; a context of --length 8 needs at least 91"),
-        (b"a" * 90, "has 90 characters"),
+        (b"short", "has 5 characters; a context of --length 8 needs at least 90"),
+        (b"a" * 89, "has 89 characters"),
     ],
 )
 def test_bad_files_are_refused(tmp_path, content, message):

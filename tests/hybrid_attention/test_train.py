@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from samplers import PerfectSampler
+from injected_samplers import PerfectSampler
 from small_runs import numbers, small_config
 
-from hybrid_attention import build, checkpoint
+from hybrid_attention import build, checkpoint, samplers
 from hybrid_attention.config import TrainConfig
 from hybrid_attention.errors import InputError
 from hybrid_attention.run import RunFolder
@@ -24,7 +24,7 @@ class Killed(BaseException):
 @pytest.fixture(autouse=True)
 def _perfect_samples_for_aer(monkeypatch):
     """Sampled training without the time a simulator takes."""
-    monkeypatch.setitem(build.SAMPLERS, "aer", lambda _: PerfectSampler())
+    monkeypatch.setitem(samplers.SAMPLERS, "aer", lambda _: PerfectSampler())
 
 
 SAMPLED = {"sampler": "aer", "shots": 8, "couplings": "content", "position_bias": True, "layers": 2}
@@ -69,7 +69,7 @@ def test_learning_rate_rises_over_the_warm_up_and_falls_along_a_cosine():
 
 def test_couplings_have_a_rate_of_their_own():
     config = small_config(lr=0.1, lr_couplings=0.2, position_bias=True)
-    model = build.build_model(config, build.build_task(config), build.build_sampler(config))
+    model = build.build_model(config, build.build_task(config), samplers.build_sampler(config))
     groups = build_optimizer(model, config).param_groups
     rates = {id(p): group["peak"] for group in groups for p in group["params"]}
     for name, parameter in model.named_parameters():
@@ -93,10 +93,10 @@ def test_no_model_of_a_training_draws_the_samples_of_another(tmp_path, monkeypat
                 seeds.append(seed.flatten())
             return super().sample(model, shots=shots, seed=seed)
 
-    monkeypatch.setitem(build.SAMPLERS, "aer", lambda _: Recording())
-    run(tmp_path / "run", sampler="aer", shots=2, layers=2, eval_sequences=64)
+    monkeypatch.setitem(samplers.SAMPLERS, "aer", lambda _: Recording())
+    run(tmp_path / "run", sampler="aer", shots=2, layers=2, length=6, types=10, eval_sequences=64)
     together = torch.cat(seeds)
-    assert len(together) == len(together.unique()) == 6 * 2 * 4 * 2 * 4  # steps, layers, sequences, heads, queries
+    assert len(together) == len(together.unique()) == 6 * 2 * 4 * 2 * 6  # steps, layers, sequences, heads, queries
 
 
 def test_how_often_it_evaluates_changes_nothing(tmp_path):

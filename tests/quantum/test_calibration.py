@@ -14,7 +14,7 @@ LINEAR = AnnealSchedule.linear(6.0)
 
 
 def test_names() -> None:
-    assert tuple(CALIBRATIONS) == ("none", "one-beta", "two-beta")
+    assert tuple(CALIBRATIONS) == ("none", "one-beta", "two-beta", "tuned")
 
 
 def test_factors_are_the_inverse_responses() -> None:
@@ -59,5 +59,5 @@ def test_a_response_near_zero_is_refused_by_those_that_need_it() -> None:
 
 
 def test_unknown_name() -> None:
-    with pytest.raises(ValueError, match="calibration is 'tree-beta'; choose one of none, one-beta, two-beta"):
+    with pytest.raises(ValueError, match="calibration is 'tree-beta'; choose one of none, one-beta, two-beta, tuned"):
         calibrate(LINEAR, 12, "tree-beta")

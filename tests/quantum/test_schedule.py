@@ -189,7 +189,7 @@ def test_bad_file(text: str, message: str, tmp_path: Path) -> None:
 def test_direct_construction_is_checked_too() -> None:
     with pytest.raises(ValueError, match="kind is 'cubic'"):
         AnnealSchedule("cubic", 1.0)
-    with pytest.raises(ValueError, match="kind is 'angles', which takes at least one row"):
+    with pytest.raises(ValueError, match="kind is 'angles', which takes steps_angles alone"):
         AnnealSchedule("angles", None)
     with pytest.raises(ValueError, match=r"use AnnealSchedule\.tabulated"):
         AnnealSchedule("tabulated", 1.0)

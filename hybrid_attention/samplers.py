@@ -1,0 +1,107 @@
+"""From settings to samplers and schedules, by dictionaries one can read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+
+from classical import ExactSampler, Sampler
+from hybrid_attention.config import LINEAR_DEFAULTS, TrainConfig
+from hybrid_attention.errors import InputError
+from quantum import AerSampler, AnnealSchedule
+
+
+def build_schedule(config: TrainConfig) -> AnnealSchedule:
+    """The annealing schedule of a run.
+
+    Args:
+        config: the run's settings.
+
+    Raises:
+        InputError: a file that is no schedule, or a duration for a schedule that has its own.
+    """
+    if config.schedule == "linear":
+        return AnnealSchedule.linear(
+            duration=LINEAR_DEFAULTS["duration"] if config.duration is None else config.duration
+        )
+    fix = "give linear, or a file written by AnnealSchedule.save"
+    try:
+        schedule = AnnealSchedule.load(config.schedule)
+    except OSError as error:
+        raise InputError(f"--schedule {config.schedule} cannot be read ({error.strerror}); {fix}") from None
+    except ValueError as error:
+        raise InputError(f"--schedule: {error}; {fix}") from None
+    if config.duration is not None:
+        raise InputError(
+            f"--duration is {config.duration:g}, but --schedule {config.schedule} has its own; leave it out"
+        )
+    return schedule
+
+
+def schedule_steps(config: TrainConfig, schedule: AnnealSchedule) -> int:
+    """Trotter steps of a run.
+
+    Args:
+        config: the run's settings.
+        schedule: what `build_schedule` gave.
+
+    Raises:
+        InputError: steps that differ from a schedule's own.
+    """
+    own = schedule.own_steps
+    if own is not None and config.trotter_steps not in (None, own):
+        raise InputError(
+            f"--trotter-steps is {config.trotter_steps}, but --schedule {config.schedule} has {own} steps of its own; "
+            "leave it out"
+        )
+    return own or config.trotter_steps or LINEAR_DEFAULTS["trotter_steps"]
+
+
+def schedule_digest(config: TrainConfig) -> str:
+    """SHA-256 of the contents of a run's schedule file, or "" for a schedule that the settings say all about.
+
+    Args:
+        config: the run's settings.
+
+    Raises:
+        InputError: a file that is no schedule.
+    """
+    if config.schedule == "linear":
+        return ""
+    return hashlib.sha256(json.dumps(build_schedule(config).to_json(), sort_keys=True).encode()).hexdigest()
+
+
+def _aer(config: TrainConfig) -> Sampler:
+    schedule = build_schedule(config)
+    return AerSampler(schedule, steps=schedule_steps(config, schedule), calibration=config.calibration)
+
+
+SAMPLERS: dict[str, Callable[[TrainConfig], Sampler]] = {"exact": lambda _: ExactSampler(), "aer": _aer}
+"""Samplers by the name they have on the command line."""
+
+
+def build_sampler(config: TrainConfig) -> Sampler:
+    """The sampler of a run.
+
+    Args:
+        config: the run's settings.
+
+    Raises:
+        InputError: a schedule or calibration that does not work, or a length beyond what the sampler holds.
+    """
+    try:
+        sampler = SAMPLERS[config.sampler](config)
+    except InputError:
+        raise
+    except ValueError as error:
+        flags = "--schedule, --duration, --trotter-steps, --calibration"
+        raise InputError(f"--sampler {config.sampler}: {error} (the flags are {flags})") from None
+    held = getattr(sampler, "max_spins", config.length)
+    if config.attention == "boltzmann" and config.length > held:
+        longest = held - held % 2 if config.task == "brackets" else held
+        raise InputError(
+            f"--length is {config.length}, but --sampler {config.sampler} holds at most {held} spins; use --length "
+            f"{longest} or less" + ("" if config.sampler == "exact" else ", or --sampler exact")
+        )
+    return sampler
