@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-NAMES = ("exact", "training_step", "gradient_error", "aer_batch")
+NAMES = ("exact", "training_step", "gradient_error", "estimators", "aer_batch", "statevector")
 
 
 def main() -> None:

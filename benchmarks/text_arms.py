@@ -9,9 +9,9 @@ Runs that are already in FOLDER are not repeated; one that was interrupted is re
 from __future__ import annotations
 
 import argparse
-import statistics
 from pathlib import Path
 
+from benchmarks.seeds import mean_and_error, paired
 from hybrid_attention.config import TrainConfig
 from hybrid_attention.evaluate import evaluate_run, load_run
 from hybrid_attention.run import RunFolder
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500)
     arguments = parser.parse_args()
     losses: dict[str, list[float]] = {}
-    print(f"{'arm':38}  {'parameters':>10}  {'loss/nats':>9}  {'std. error':>10}  seeds")
+    print(f"{'arm':38}  {'parameters':>10}  {'loss/nats':>17}  seeds")
     for arm, settings in ARMS.items():
         parameters = 0
         for seed in range(arguments.seeds):
@@ -53,16 +53,13 @@ def main() -> None:
             loss, parameters = final_loss(config, folder)
             losses.setdefault(arm, []).append(loss)
         values = losses[arm]
-        error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
         each = "  ".join(f"{value:.4f}" for value in values)
-        print(f"{arm:38}  {parameters:>10,}  {statistics.mean(values):>9.4f}  {error:>10.4f}  {each}", flush=True)
+        print(f"{arm:38}  {parameters:>10,}  {mean_and_error(values):>17}  {each}", flush=True)
     print("\npaired by seed (same batches), against the arm with the couplings and the bias:")
     reference = losses["Boltzmann, position couplings + bias"]
     for arm, values in losses.items():
-        differences = [value - own for value, own in zip(values, reference, strict=True)]
-        if any(differences):
-            error = statistics.stdev(differences) / len(differences) ** 0.5
-            print(f"{arm:38}  {statistics.mean(differences):+.4f} ± {error:.4f} nats")
+        if values is not reference:
+            print(f"{arm:38}  {paired(values, reference)} nats")
 
 
 if __name__ == "__main__":

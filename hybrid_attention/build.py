@@ -13,6 +13,7 @@ from hybrid_attention.attention import BoltzmannAttention
 from hybrid_attention.baselines import SigmoidAttention, SoftmaxAttention
 from hybrid_attention.config import TrainConfig
 from hybrid_attention.errors import InputError
+from hybrid_attention.estimators import require_estimator
 from hybrid_attention.multihead import MultiHeadAttention
 from hybrid_attention.tasks import BracketsTask, Task, TextTask
 from hybrid_attention.transformer import Transformer
@@ -60,6 +61,8 @@ ATTENTION: dict[str, Callable[[TrainConfig, Sampler, int], MultiHeadAttention]] 
         sampler=sampler,
         shots=config.shots,
         seed=config.seed + layer,
+        estimator=config.estimator,
+        independent_halves=config.independent_halves,
     ),
     "softmax": lambda config, _, layer: SoftmaxAttention(config.dim, config.heads, config.length, config.position_bias),
     "sigmoid": lambda config, _, layer: SigmoidAttention(
@@ -75,7 +78,15 @@ def build_model(config: TrainConfig, task: Task, sampler: Sampler) -> Transforme
         config: the run's settings.
         task: gives vocabulary and classes.
         sampler: gives the spin statistics.
+
+    Raises:
+        InputError: an estimator that the sampler cannot serve.
     """
+    if config.attention == "boltzmann":
+        try:
+            require_estimator(config.estimator, sampler, config.length, config.shots, config.independent_halves)
+        except ValueError as error:
+            raise InputError(f"--estimator {config.estimator}, --sampler {config.sampler}: {error}") from None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return Transformer(

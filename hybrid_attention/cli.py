@@ -68,7 +68,7 @@ class Evaluate:
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="RUN")]
     """Folder of the run."""
-    sampler: Literal["exact", "aer"] = "exact"
+    sampler: Literal["exact", "aer", "statevector"] = "exact"
     """Where spin statistics come from."""
     text: str | None = None
     """Another UTF-8 file to evaluate a text run on, written in characters of the run's vocabulary."""
@@ -78,7 +78,7 @@ class Evaluate:
     """Duration T of the anneal, dimensionless."""
     trotter_steps: int | None = None
     """Trotter steps K of the anneal."""
-    calibration: Literal["none", "one-beta", "two-beta"] | None = None
+    calibration: Literal["none", "one-beta", "two-beta", "tuned"] | None = None
     """What fields and couplings are divided by before an anneal."""
     shots: int | None = None
     """Samples drawn for each Ising model."""
@@ -94,9 +94,7 @@ class Evaluate:
         annealing = ("schedule", "duration", "trotter_steps", "calibration", "shots")
         given = [name for name in annealing if getattr(self, name) is not None]
         if self.sampler == "exact" and given:
-            raise InputError(
-                f"{flag(given[0])} is {getattr(self, given[0])}, but exact sums need none; add --sampler aer"
-            )
+            raise InputError(f"{flag(given[0])} is {getattr(self, given[0])}, but exact sums need none; add --sampler")
         run = load_run(
             self.run_folder,
             sampler=self.sampler,
@@ -129,7 +127,7 @@ class Generate:
     """Divides the logits; 0 takes the most likely character every time."""
     seed: int = 0
     """Fixes the characters and the samples."""
-    sampler: Literal["exact", "aer"] = "exact"
+    sampler: Literal["exact", "aer", "statevector"] = "exact"
     """Where spin statistics come from."""
 
     def run(self) -> None:

@@ -16,6 +16,7 @@ from hybrid_attention.files import write_text
 LARGEST_SEED = 2**62  # layers add their number to it, and generators take 64 bits
 
 
+PRESET = "preset:"
 LINEAR_DEFAULTS: dict[str, Any] = {"duration": 6.0, "trotter_steps": 12, "calibration": "two-beta"}
 """Settings of an anneal under the linear schedule; other schedules may bring their own."""
 
@@ -38,18 +39,22 @@ class TrainConfig:
     """Add a learnable number to the field of every (head, query position, key position)."""
     readout: Literal["mean", "sum"] = "mean"
     """Average over the attended keys, or their sum."""
-    sampler: Literal["exact", "aer"] = "exact"
-    """Where spin statistics come from: exact sums, or anneals simulated on Qiskit Aer."""
+    sampler: Literal["exact", "aer", "statevector"] = "exact"
+    """Where spin statistics come from: exact sums, or anneals simulated on Qiskit Aer or by our own state vectors."""
     schedule: str = "linear"
-    """Annealing schedule: linear, or a JSON file written by AnnealSchedule.save."""
+    """Annealing schedule: linear, preset:K (4, 8, 16, 4-wide …), or a JSON file by design or AnnealSchedule.save."""
     duration: float | None = None
     """Duration T of a linear anneal, dimensionless (ħ = 1); 6 by default."""
     trotter_steps: int | None = None
     """Trotter steps K of the anneal; 12 by default, and a schedule's own where it has them."""
-    calibration: Literal["none", "one-beta", "two-beta"] | None = None
-    """What fields and couplings are divided by before an anneal; two-beta by default."""
+    calibration: Literal["none", "one-beta", "two-beta", "tuned"] | None = None
+    """What fields and couplings are divided by before an anneal; two-beta by default, none for designed schedules."""
     shots: int = 256
     """Samples drawn for each Ising model."""
+    estimator: Literal["covariance", "callen", "adjoint", "exact"] = "covariance"
+    """How samples become a gradient; adjoint differentiates the anneal itself (statevector)."""
+    independent_halves: bool = False
+    """Take values from one half of the samples and gradients from the other."""
     length: int = 8
     """Input positions, which are the spins of the last query."""
     layers: int = 1
@@ -120,10 +125,15 @@ class TrainConfig:
         filled = {name: value for name, value in LINEAR_DEFAULTS.items() if getattr(self, name) is None}
         return replace(self, **filled)
 
+    @property
+    def schedule_is_file(self) -> bool:
+        """Whether the schedule is neither built in nor shipped."""
+        return self.schedule != "linear" and not self.schedule.startswith(PRESET)
+
     def with_absolute_paths(self) -> TrainConfig:
         """The same settings with files that are found from any directory."""
         text = str(Path(self.text).absolute()) if self.text else ""
-        schedule = self.schedule if self.schedule == "linear" else str(Path(self.schedule).absolute())
+        schedule = str(Path(self.schedule).absolute()) if self.schedule_is_file else self.schedule
         return replace(self, text=text, schedule=schedule)
 
     def save(self, path: Path) -> None:

@@ -7,9 +7,9 @@ import json
 from collections.abc import Callable
 
 from classical import ExactSampler, Sampler
-from hybrid_attention.config import LINEAR_DEFAULTS, TrainConfig
+from hybrid_attention.config import LINEAR_DEFAULTS, PRESET, TrainConfig
 from hybrid_attention.errors import InputError
-from quantum import AerSampler, AnnealSchedule
+from quantum import AerSampler, AnnealSchedule, StatevectorSampler
 
 
 def build_schedule(config: TrainConfig) -> AnnealSchedule:
@@ -25,9 +25,12 @@ def build_schedule(config: TrainConfig) -> AnnealSchedule:
         return AnnealSchedule.linear(
             duration=LINEAR_DEFAULTS["duration"] if config.duration is None else config.duration
         )
-    fix = "give linear, or a file written by AnnealSchedule.save"
+    fix = "give linear, preset:K, or a file written by AnnealSchedule.save"
     try:
-        schedule = AnnealSchedule.load(config.schedule)
+        if config.schedule_is_file:
+            schedule = AnnealSchedule.load(config.schedule)
+        else:
+            schedule = AnnealSchedule.preset(config.schedule.removeprefix(PRESET))
     except OSError as error:
         raise InputError(f"--schedule {config.schedule} cannot be read ({error.strerror}); {fix}") from None
     except ValueError as error:
@@ -59,7 +62,7 @@ def schedule_steps(config: TrainConfig, schedule: AnnealSchedule) -> int:
 
 
 def schedule_digest(config: TrainConfig) -> str:
-    """SHA-256 of the contents of a run's schedule file, or "" for a schedule that the settings say all about.
+    """SHA-256 of the contents of a run's schedule file or preset, or "" for a schedule that the settings say all about.
 
     Args:
         config: the run's settings.
@@ -77,7 +80,16 @@ def _aer(config: TrainConfig) -> Sampler:
     return AerSampler(schedule, steps=schedule_steps(config, schedule), calibration=config.calibration)
 
 
-SAMPLERS: dict[str, Callable[[TrainConfig], Sampler]] = {"exact": lambda _: ExactSampler(), "aer": _aer}
+def _statevector(config: TrainConfig) -> Sampler:
+    schedule = build_schedule(config)
+    return StatevectorSampler(schedule, steps=schedule_steps(config, schedule), calibration=config.calibration)
+
+
+SAMPLERS: dict[str, Callable[[TrainConfig], Sampler]] = {
+    "exact": lambda _: ExactSampler(),
+    "aer": _aer,
+    "statevector": _statevector,
+}
 """Samplers by the name they have on the command line."""
 
 

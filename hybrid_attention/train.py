@@ -44,7 +44,13 @@ class TrainedRun:
     rows: list[dict[str, Any]]
 
 
-def train(config: TrainConfig, folder: RunFolder, resume: bool = False, progress: bool = True) -> TrainedRun:
+def train(
+    config: TrainConfig,
+    folder: RunFolder,
+    resume: bool = False,
+    progress: bool = True,
+    sampler: Sampler | None = None,
+) -> TrainedRun:
     """Train a model, or go on with a run that was interrupted.
 
     Batches and samples are functions of the run's seed and the step, and every checkpoint holds the whole state: a run
@@ -55,6 +61,7 @@ def train(config: TrainConfig, folder: RunFolder, resume: bool = False, progress
         folder: where it lives on disk.
         resume: go on from the newest checkpoint, or from the start where there is none.
         progress: whether to show a progress bar and a line for each evaluation.
+        sampler: takes the place of the one in the settings, for samplers that have no name there.
 
     Raises:
         InputError: settings that do not work, before anything is written, or a checkpoint that cannot be used.
@@ -65,7 +72,7 @@ def train(config: TrainConfig, folder: RunFolder, resume: bool = False, progress
     saved = checkpoint.load(saved_at) if saved_at is not None else None
     if saved is not None and saved_at is not None:
         checkpoint.require_settings(saved, recorded_settings(config), saved_at)
-    sampler = build_sampler(config)
+    sampler = build_sampler(config) if sampler is None else sampler
     task = build_task(config, None if saved is None else saved.task)
     model = build_model(config, task, sampler)
     optimizer = build_optimizer(model, config)

@@ -78,6 +78,36 @@ def padded(spins: int, dtype: np.dtype[Any]) -> int:
     return max(spins, LANES[dtype].bit_length() - 1)
 
 
+SEGMENT = 16
+"""Steps whose phases are in memory at a time. Longer circuits are taken in so many steps at once, with the models'
+states kept in between, so that memory does not grow with the steps."""
+
+
+class Segment(NamedTuple):
+    """Some consecutive steps of a circuit.
+
+    Args:
+        circuit: (field, tangent, scale, start, flipped, first) as the kernels take them.
+        coupling: b_k, (K,) float64.
+        last: whether no steps follow.
+    """
+
+    circuit: tuple[Any, ...]
+    coupling: NDArray[np.float64]
+    last: bool
+
+
+def segments(circuit: Circuit) -> list[Segment]:
+    """A circuit as consecutive segments of at most `SEGMENT` steps."""
+    found = []
+    for k in range(0, len(circuit.field), SEGMENT):
+        part = slice(k, k + SEGMENT)
+        arrays = (circuit.field[part], circuit.tangent[part], circuit.scale[part])
+        last = k + SEGMENT >= len(circuit.field)
+        found.append(Segment((*arrays, circuit.start, circuit.flipped, k == 0), circuit.coupling[part], last))
+    return found
+
+
 class Sizes(NamedTuple):
     """Numbers of working memory that one thread needs: in the state's precision, and of 8 bytes."""
 
@@ -85,17 +115,16 @@ class Sizes(NamedTuple):
     wide: int
 
 
-def sizes(spins: int, steps: int, adjoint: bool, dtype: np.dtype[Any]) -> Sizes:
+def sizes(spins: int, adjoint: bool, dtype: np.dtype[Any]) -> Sizes:
     """Working memory of one thread.
 
     Args:
         spins: of a model.
-        steps: K.
-        adjoint: whether a co-state and gradients are needed.
+        adjoint: whether a co-state and derivatives are needed.
         dtype: float32 or float64.
     """
     lanes, size = LANES[dtype], 2 ** padded(spins, dtype)
-    factors = 6 * lanes + 2 * steps * wave_width(spins, dtype) + _blocks(size, lanes)
+    factors = 6 * lanes + 2 * SEGMENT * wave_width(spins, dtype) + _blocks(size, lanes)
     return Sizes(factors + (6 if adjoint else 3) * size, size)
 
 

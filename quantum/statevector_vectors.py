@@ -31,6 +31,7 @@ class Operations(NamedTuple):
         cos_sin: (angles, at, factor, shift, out, cosines, sines): cosines and sines of factor · angle + shift, for the
             eight angles (float64) from `at`.
         fill: (work, at, value): one number in a whole register.
+        move: (source, at, target, to): a register from one array to another.
         law: (work, at, size, out, to): |amplitude|² of a register.
         reversed_law: the same, last lane first.
         scale: (work, number, vector, out): the complex number at `number` times the vector of complex numbers.
@@ -49,6 +50,7 @@ class Operations(NamedTuple):
 
     cos_sin: Any
     fill: Any
+    move: Any
     law: Any
     reversed_law: Any
     scale: Any
@@ -69,6 +71,7 @@ def operations(lanes: int) -> Operations:
     return Operations(
         cos_sin=_cos_sin(),
         fill=_fill(lanes),
+        move=_move(lanes),
         law=_law(lanes, False),
         reversed_law=_law(lanes, True),
         scale=_scale(lanes),
@@ -143,6 +146,13 @@ def _cos_sin() -> Any:
 def _fill(lanes: int) -> Any:
     def emit(e: Emitter, _: Any, at: Any, value: Any) -> None:
         e.store(e.splat(value), 0, at)
+
+    return _operation(lanes, emit)
+
+
+def _move(lanes: int) -> Any:
+    def emit(e: Emitter, _: Any, at: Any, __: Any, to: Any) -> None:
+        e.store(e.load(0, at), 1, to)
 
     return _operation(lanes, emit)
 

@@ -22,6 +22,8 @@ OTHER = {
     "trotter_steps": 7,
     "calibration": "one-beta",
     "shots": 99,
+    "estimator": "callen",
+    "independent_halves": True,
     "length": 6,
     "layers": 2,
     "heads": 2,

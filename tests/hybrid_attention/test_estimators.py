@@ -1,53 +1,17 @@
-"""Every estimator: exact on whole laws, unbiased shot by shot, and the variance that it saves."""
+"""Estimators that read samples: exact on whole laws, unbiased shot by shot, and the variance that one of them saves."""
 
 import itertools
 import math
 
 import pytest
 import torch
+from estimator_cases import READ_SAMPLES, gradients, model_and_upstream
 from injected_samplers import AggregatedSampler, LawSampler, PerfectSampler
 
 from benchmarks.estimators import copies, draws, flat, random_models, ratio, spread
 from classical import ExactSampler, IsingModel, Samples, all_configurations
-from hybrid_attention import BoltzmannAttention, boltzmann_mean, boltzmann_probability
-from hybrid_attention.estimators import (
-    ESTIMATORS,
-    callen_gradient,
-    conditional_up,
-    covariance_gradient,
-    exact_gradient,
-)
-from hybrid_attention.halves import deal_halves
-from quantum import AnnealSchedule
-from quantum.evolution import angle_tensors, evolve, probabilities
-
-READ_SAMPLES = ["covariance", "callen", "exact"]
-
-
-def model_and_upstream(groups, models, spins, seed=0, dtype=torch.float64):
-    generator = torch.Generator().manual_seed(seed)
-    h = torch.randn(groups, models, spins, generator=generator, dtype=torch.float64)
-    J = torch.randn(groups, spins, spins, generator=generator, dtype=torch.float64).triu(1) * spins**-0.5
-    g = torch.randn(groups, models, spins, generator=generator, dtype=torch.float64)
-    return IsingModel(h.to(dtype), J.to(dtype)), g.to(dtype)
-
-
-def gradients(model, upstream, **options):
-    """⟨s⟩ and the gradients of upstream · ⟨s⟩, through autograd."""
-    h, J = model.fields.clone().requires_grad_(), model.couplings.clone().requires_grad_()
-    value = boltzmann_mean(h, J, **options)
-    return value.detach(), *torch.autograd.grad((value * upstream).sum(), (h, J))
-
-
-class AnnealedSampler(PerfectSampler):
-    """An anneal that knows the mean of its own law."""
-
-    schedule, steps = AnnealSchedule.linear(3.0), 4
-
-    def mean(self, model):
-        angles = angle_tensors(self.schedule.angles(self.steps), model.fields.dtype)
-        law = probabilities(evolve(model, angles))
-        return law @ all_configurations(model.spins).to(law.dtype)
+from hybrid_attention import boltzmann_probability
+from hybrid_attention.estimators import ESTIMATORS, callen_gradient, conditional_up, covariance_gradient, exact_gradient
 
 
 @pytest.mark.parametrize("estimator", READ_SAMPLES)
@@ -224,16 +188,6 @@ def test_one_call_of_the_sampler_and_none_in_backward(estimator, halves):
     assert sampler.calls[0][1] == 10
 
 
-@pytest.mark.parametrize("estimator", [*READ_SAMPLES, "adjoint"])
-@pytest.mark.parametrize("shape", [(0, 3, 2), (2, 0, 2)])
-def test_empty_batches(estimator, shape):
-    model = IsingModel(torch.zeros(shape), torch.zeros(shape[0], 2, 2))
-    halves = estimator != "adjoint"
-    sampler = AnnealedSampler() if estimator == "adjoint" else PerfectSampler()
-    found = gradients(model, torch.zeros(shape), sampler=sampler, estimator=estimator, independent_halves=halves)
-    assert [tuple(x.shape) for x in found] == [shape, shape, (shape[0], 2, 2)]
-
-
 def test_callen_keeps_the_digits_of_small_probabilities():
     h = torch.tensor([[[-9.0, -12.0]]])
     J = torch.zeros(1, 2, 2)
@@ -244,188 +198,6 @@ def test_callen_keeps_the_digits_of_small_probabilities():
     h.requires_grad_()
     (slope,) = torch.autograd.grad(boltzmann_probability(h, J, **options).sum(), h)
     torch.testing.assert_close(slope, (2 * exact * (1 - exact)).float(), rtol=1e-4, atol=0)
-
-
-# --- halves ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("sampler", [PerfectSampler(), AggregatedSampler()], ids=["rows", "aggregated"])
-@pytest.mark.parametrize("shots", [4, 9, 50])
-def test_halves_are_all_the_shots_dealt_once(sampler, shots):
-    model, _ = model_and_upstream(2, 3, 3, dtype=torch.float32)
-    samples = sampler.sample(model, shots=shots, seed=1)
-    first, second = deal_halves(samples, 1)
-    assert (first.shots, second.shots) == (shots // 2, shots - shots // 2)
-    together = first.frequencies() * first.shots + second.frequencies() * second.shots
-    torch.testing.assert_close(together, samples.frequencies() * shots, rtol=0, atol=1e-4)
-    assert first.weights.dtype == torch.float32
-
-
-def test_every_shot_is_as_likely_to_be_in_either_half():
-    # twelve different configurations in a fixed order, as a device that counts would report them
-    shots, models = 12, 4000
-    spins = all_configurations(4)[:shots].expand(1, models, -1, -1).contiguous()
-    samples = Samples(spins, torch.full((1, models, shots), 1 / shots, dtype=torch.float64), shots)
-    first, _ = deal_halves(samples, 0)
-    share = (first.frequencies()[0, :, :shots] * 6).mean(0)
-    assert bool(((share - 0.5).abs() < 5 * 0.5 / math.sqrt(models)).all())
-    pair = (first.frequencies()[0, :, 0] * first.frequencies()[0, :, 1] * 36).mean()
-    expected = (6 * 5) / (12 * 11)
-    assert abs(float(pair) - expected) < 5 * math.sqrt(expected * (1 - expected) / models)
-
-
-def test_halves_belong_to_the_models_own_seed():
-    model, _ = model_and_upstream(2, 3, 3)
-    seeds = torch.arange(6).reshape(2, 3)
-    samples = ExactSampler().sample(model, shots=20, seed=seeds)
-    whole = deal_halves(samples, seeds)[0].spins
-    alone = deal_halves(Samples(samples.spins[1:, 2:], samples.weights[1:, 2:], 20), seeds[1:, 2:])[0].spins
-    assert torch.equal(whole[1:, 2:], alone)
-
-
-def test_value_and_gradient_come_from_different_halves():
-    model, upstream = model_and_upstream(2, 3, 3)
-    value, by_h, by_J = gradients(model, upstream, sampler=PerfectSampler(), shots=21, seed=4, independent_halves=True)
-    first, second = deal_halves(ExactSampler().sample(model, shots=21, seed=4), 4)
-    torch.testing.assert_close(value, first.mean(), rtol=1e-12, atol=1e-13)
-    for x, y in zip((by_h, by_J), covariance_gradient(second, upstream), strict=True):
-        torch.testing.assert_close(x, y, rtol=1e-12, atol=1e-13)
-
-
-def test_a_whole_law_has_no_halves():
-    model, upstream = model_and_upstream(2, 3, 3)
-    found = gradients(model, upstream, sampler=LawSampler(), independent_halves=True)
-    for x, y in zip(found, gradients(model, upstream, sampler=ExactSampler()), strict=True):
-        torch.testing.assert_close(x, y, rtol=0, atol=1e-12)
-
-
-def test_weights_that_count_nothing_cannot_be_dealt():
-    samples = Samples(torch.ones(1, 1, 2, 2, dtype=torch.int8), torch.tensor([[[0.3, 0.7]]]), 8)
-    with pytest.raises(ValueError, match=r"weights are not counts of 8 shots.*independent_halves=False"):
-        deal_halves(samples, 0)
-
-
-# --- laws -----------------------------------------------------------------------------------------------------------
-
-
-def test_adjoint_is_the_gradient_of_the_annealed_law():
-    model, upstream = model_and_upstream(2, 3, 3)
-    sampler = AnnealedSampler()
-    value, by_h, by_J = gradients(model, upstream, sampler=sampler, estimator="adjoint")
-    assert not sampler.calls
-    torch.testing.assert_close(value, sampler.mean(model), rtol=1e-12, atol=1e-14)
-    step = 1e-6
-    for x, slope, name in ((model.fields, by_h, "h"), (model.couplings, by_J, "J")):
-        for index in [(0, 1, 2), (1, 0, 1)] if name == "h" else [(0, 0, 2), (1, 1, 2)]:
-            loss = []
-            for sign in (1, -1):
-                moved = x.clone()
-                moved[index] += sign * step
-                other = IsingModel(moved, model.couplings) if name == "h" else IsingModel(model.fields, moved)
-                loss.append((sampler.mean(other) * upstream).sum())
-            assert float(slope[index]) == pytest.approx(float(loss[0] - loss[1]) / (2 * step), abs=1e-8)
-    exact = gradients(model, upstream, sampler=ExactSampler())[1]
-    assert (by_h - exact).abs().max() > 0.01  # an anneal's law is another one
-
-
-@pytest.mark.parametrize("halves", [False, True])
-@pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_closed_forms_need_no_estimator(estimator, halves):
-    model, upstream = model_and_upstream(2, 3, 4)
-    found = gradients(model, upstream, sampler=ExactSampler(), estimator=estimator, independent_halves=halves, shots=2)
-    for x, y in zip(found, gradients(model, upstream, sampler=ExactSampler()), strict=True):
-        assert torch.equal(x, y)
-
-
-def test_exact_takes_values_from_samples_and_gradients_from_the_law():
-    model, upstream = model_and_upstream(2, 3, 4)
-    found = gradients(model, upstream, sampler=PerfectSampler(), shots=10, estimator="exact")
-    exact = gradients(model, upstream, sampler=ExactSampler())
-    assert (found[0] - exact[0]).abs().max() > 0.01
-    for x, y in zip(found[1:], exact[1:], strict=True):
-        torch.testing.assert_close(x, y, rtol=1e-12, atol=1e-14)
-
-
-# --- attention ------------------------------------------------------------------------------------------------------
-
-
-def attention(estimator, sampler=None, **options):
-    made = BoltzmannAttention(
-        6, 2, 5, sampler=sampler or LawSampler(), estimator=estimator, **{"couplings": "position", **options}
-    )
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in made.parameters():
-            parameter.copy_(0.5 * torch.randn(parameter.shape, generator=generator))
-    return made
-
-
-@pytest.mark.parametrize("couplings", ["position", "content"])
-@pytest.mark.parametrize("estimator", ["callen", "exact"])
-def test_attention_with_any_estimator_has_the_exact_slopes_on_whole_laws(estimator, couplings):
-    x = torch.randn(2, 5, 6, generator=torch.Generator().manual_seed(1))
-    padding = torch.zeros(2, 5, dtype=torch.bool)
-    padding[1, 4] = True
-    slopes = []
-    for made in (
-        attention(estimator, couplings=couplings),
-        attention("covariance", ExactSampler(), couplings=couplings),
-    ):
-        output, _ = made(x, is_causal=True, key_padding_mask=padding)
-        output[:, :, 0].sum().backward()
-        slopes.append([output.detach(), *(p.grad for p in made.parameters() if p.grad is not None)])
-    for found, exact in zip(*slopes, strict=True):
-        torch.testing.assert_close(found, exact, rtol=1e-4, atol=1e-5)
-
-
-def test_attention_trains_through_an_annealed_law_under_a_mask():
-    made = attention("adjoint", AnnealedSampler())
-    x = torch.randn(2, 5, 6, generator=torch.Generator().manual_seed(1))
-    output, weights = made(x, is_causal=True)
-    assert not weights.triu(1).any()
-    output.square().sum().backward()
-    assert all(bool(torch.isfinite(p.grad).all()) for p in made.parameters() if p.grad is not None)
-    assert not made.sampler.calls
-
-
-def test_attention_says_which_estimator_it_has():
-    assert "estimator='callen'" in repr(attention("callen"))
-
-
-# --- bad input ------------------------------------------------------------------------------------------------------
-
-
-class WithoutDerivatives(PerfectSampler):
-    """Knows its mean as a number only."""
-
-    def mean(self, model):
-        return torch.zeros_like(model.fields).detach()
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"estimator": "nope"}, "estimator is 'nope'; use one of covariance, callen, exact, adjoint"),
-        ({"estimator": "adjoint"}, "PerfectSampler has no differentiable mean.*StatevectorSampler.*'callen'"),
-        ({"independent_halves": True, "shots": 3}, "shots is 3; give an integer of at least 4"),
-        ({"estimator": "callen", "shots": 1}, "shots is 1; give an integer of at least 2"),
-        ({"estimator": "exact", "spins": 30}, "works with at most 25 spins, not 30; use estimator='callen'"),
-    ],
-)
-def test_bad_requests_are_refused_before_sampling(options, message):
-    options = dict(options)
-    spins, sampler = options.pop("spins", 3), PerfectSampler()
-    with pytest.raises(ValueError, match=message):
-        boltzmann_mean(torch.zeros(1, 1, spins), torch.zeros(1, spins, spins), sampler=sampler, **options)
-    with pytest.raises(ValueError, match=message):
-        BoltzmannAttention(6, 2, spins, sampler=sampler, **options)
-    assert not sampler.calls
-
-
-def test_a_mean_without_derivatives_is_no_adjoint():
-    h, J = torch.zeros(1, 1, 2, requires_grad=True), torch.zeros(1, 2, 2)
-    with pytest.raises(ValueError, match=r"WithoutDerivatives\.mean returns no derivatives"):
-        boltzmann_mean(h, J, sampler=WithoutDerivatives(), estimator="adjoint")
 
 
 def test_random_models_of_the_benchmark_are_what_they_say():

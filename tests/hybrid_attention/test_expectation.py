@@ -10,7 +10,7 @@ from injected_samplers import AggregatedSampler, LawSampler, PerfectSampler
 
 from classical import ExactSampler, IsingModel, Samples
 from hybrid_attention import boltzmann_mean, boltzmann_probability
-from hybrid_attention.expectation import covariance_gradient
+from hybrid_attention.estimators import covariance_gradient
 
 
 def random_model(groups, models, spins, seed=0, dtype=torch.float64, scale=1.0):
@@ -102,7 +102,7 @@ def test_covariance_in_pieces_equals_covariance_at_once(monkeypatch):
     samples = ExactSampler().sample(IsingModel(h.detach(), J.detach()), shots=20, seed=0)
     upstream = torch.ones(2, 7, 4, dtype=torch.float64)
     whole = covariance_gradient(samples, upstream)
-    monkeypatch.setattr("hybrid_attention.expectation._ELEMENTS_AT_ONCE", 2 * 20 * 4 * 3)
+    monkeypatch.setattr("hybrid_attention.estimators._ELEMENTS_AT_ONCE", 2 * 20 * 4 * 3)
     for x, y in zip(covariance_gradient(samples, upstream), whole, strict=True):
         torch.testing.assert_close(x, y, rtol=1e-12, atol=1e-14)
 
