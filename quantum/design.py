@@ -24,7 +24,7 @@ from quantum.evolution import AngleTensors, angle_tensors
 from quantum.minimize import Progress, kl_of_angles, minimize_kl
 from quantum.schedule import AnnealSchedule
 
-LIMIT_QUANTILE = 0.999
+LIMIT_QUANTILE = 0.99
 """Share of the design's own models inside each limit of its range."""
 
 TESTED_SPINS = (10, 12, 14)

@@ -143,7 +143,7 @@ def parts(dtype: np.dtype[Any]) -> Parts:
                 at = k * width + x
                 cos_sin(batch[0], model * width + x, circuit[0][k], shift, work, cosines + at, sines + at)
 
-    @njit(error_model="numpy")
+    @_part
     def anneal(batch: Any, circuit: Any, work: Any, model: int, states: Any, stride: int) -> int:
         """The steps of a circuit on one model, from |+⟩ⁿ or from where it was left; where its state lies."""
         _, table, models, _, qubits = batch
@@ -192,7 +192,7 @@ def parts(dtype: np.dtype[Any]) -> Parts:
                 row = of_block + (x - base) // lanes
                 unphase(work, table, state + x, size, of_lanes, row, place + x, tangent, other + x, gradient + x, a, b)
 
-    @njit(error_model="numpy")
+    @_part
     def undo(batch: Any, circuit: Any, work: Any, model: int, states: Any, field: Any, coupling: Any) -> int:
         _, table, models, _, qubits = batch
         _, tangent, scale, _, _, _ = circuit

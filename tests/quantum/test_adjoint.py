@@ -32,7 +32,7 @@ def exact(schedule: AnnealSchedule, steps: int | None, calibration: str, backend
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("spins", [1, 2, 4])
+@pytest.mark.parametrize("spins", [1, 3])
 def test_gradcheck(backend: str, spins: int) -> None:
     h, J = tensors(2, 2, spins)
     for sampler in (exact(LINEAR, 4, "two-beta", backend), exact(WILD, None, "none", backend)):
@@ -45,7 +45,7 @@ def test_gradcheck(backend: str, spins: int) -> None:
 def test_agrees_with_autograd_through_the_evolution(backend: str, spins: int) -> None:
     h, J = tensors(2, 3, spins, seed=spins)
     upstream = torch.randn(2, 3, spins, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    for schedule, steps in ((LINEAR, 6), (WILD, None)):
+    for schedule, steps in ((LINEAR, 6), (LINEAR, 35), (WILD, None)):
         sampler = exact(schedule, steps, "none", backend)
         law = probabilities(evolve(IsingModel(h, J), angle_tensors(sampler.angles, torch.float64)))
         by_h, by_J = torch.autograd.grad((linear_moments(law) * upstream).sum(), (h, J))

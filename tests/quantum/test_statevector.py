@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from qiskit_aer import AerSimulator
 
 from classical import IsingModel, Sampler
+from classical.random import model_seeds
 from classical.sampler import ExactMoments
 from quantum import AerSampler, AnnealSchedule, StatevectorSampler, trotter_circuit
 from quantum.draw import configurations, draw
+from quantum.reduced import SEGMENT
 from tests.statistics import chi_squared_p
 
 LINEAR = AnnealSchedule.linear(6.0)
@@ -78,6 +80,20 @@ def test_kernels_agree_with_torch_at_every_layout(spins: int) -> None:
             torch.testing.assert_close(
                 ours.probabilities(model), reference.probabilities(model), rtol=0, atol=tolerance
             )
+
+
+def test_long_circuits_go_on_where_they_were_left() -> None:
+    # more steps than are in memory at a time, and a last part of one step
+    model = batch(2, 3, 5)
+    for steps in (SEGMENT, SEGMENT + 1, 3 * SEGMENT - 5):
+        ours, reference = (exact(LINEAR, steps, backend=backend) for backend in BACKENDS)
+        torch.testing.assert_close(ours.amplitudes(model), reference.amplitudes(model), rtol=0, atol=1e-13)
+        law = ours.probabilities(model)
+        torch.testing.assert_close(law, reference.probabilities(model), rtol=0, atol=1e-13)
+        shots = ours.sample(model, shots=50, seed=3).spins
+        assert torch.equal(shots, configurations(draw(law, 50, model_seeds(3, 2, 3)), 5))
+        threads = exact(LINEAR, steps, threads=3, memory_limit=200_000)
+        assert torch.equal(threads.probabilities(model), law)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
