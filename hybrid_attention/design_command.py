@@ -33,7 +33,7 @@ class DesignCommand:
     """Numbers of spins of the models."""
     models: int = 384
     """Random models to optimize on."""
-    iterations: int = 300
+    iterations: int = 400
     """Most BFGS iterations; it stops by itself when they gain nothing."""
     gate_error: float = 0.0
     """Probability of an error after each two-qubit gate."""

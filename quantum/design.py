@@ -39,7 +39,7 @@ def design_schedule(
     *,
     distribution: ModelDistribution | Sequence[IsingModel] = NARROW,
     models: int = 384,
-    iterations: int = 300,
+    iterations: int = 400,
     gate_error: float = 0.0,
     seed: int = 0,
     progress: Progress | None = None,
@@ -138,10 +138,10 @@ def _designed(
 
 
 def _stretched(angles: AngleTensors, steps: int) -> AngleTensors:
-    """Angles spread over more steps; together they grow a little, as those of longer designs do."""
+    """Angles spread over more steps; together they grow, as those of longer designs do."""
     few = len(angles.mixer)
     at, known = (np.arange(steps) + 0.5) / steps, (np.arange(few) + 0.5) / few
-    shrink = (few / steps) ** 0.6
+    shrink = (few / steps) ** 0.3
     return AngleTensors(*(torch.from_numpy(np.interp(at, known, x.numpy()) * shrink) for x in angles))
 
 

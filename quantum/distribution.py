@@ -136,7 +136,7 @@ def _range(name: str, value: float | Sequence[float]) -> Range:
     return float(limits[0]), float(limits[1])
 
 
-NARROW = ModelDistribution((0.3, 2.2), (0.3, 1.2), 8)
+NARROW = ModelDistribution((0.4, 2.4), (0.3, 1.2), 8)
 """What attention's models look like in training: the shipped narrow presets are designed for it."""
 
 WIDE = ModelDistribution((1.5, 3.5), (0.8, 2.2), 8)
