@@ -1,6 +1,6 @@
 """Designed schedules that ship as data: angles, held-out KL, range and recipe, one JSON file each.
 
-`hybrid-attention design --steps K [--wide] --out FILE` makes each of them again.
+Each file holds the recipe that made it; `design_schedule` and `hybrid-attention design` follow it with the same values.
 """
 
 from __future__ import annotations
