@@ -81,16 +81,17 @@ def model_seeds(seed: Seed, groups: int, models: int, device: torch.device | str
     return derive_seeds(seed, rows, torch.arange(models, device=device))
 
 
-def uniforms(seeds: Tensor, count: int) -> Tensor:
+def uniforms(seeds: Tensor, count: int, skip: int = 0) -> Tensor:
     """Uniform numbers in the open interval (0, 1), `count` for every seed.
 
     Args:
         seeds: int64, any shape.
         count: how many numbers each seed gives.
+        skip: how many of each seed's numbers come before them.
 
     Returns:
         (*seeds.shape, count) float64, odd multiples of 2⁻⁵³: never 0, never 1.
     """
-    counter = torch.arange(1, count + 1, device=seeds.device) * _GOLDEN
+    counter = torch.arange(skip + 1, skip + count + 1, device=seeds.device) * _GOLDEN
     bits = _mix(seeds.unsqueeze(-1) + counter)
     return ((bits >> 12) & ((1 << 52) - 1)).to(torch.float64).mul_(2.0**-52).add_(2.0**-53)

@@ -47,6 +47,15 @@ class ExactMoments(Protocol):
         ...
 
 
+@runtime_checkable
+class KnownLaw(Protocol):
+    """A sampler that can tell the probability of every configuration, for few spins."""
+
+    def probabilities(self, model: IsingModel) -> Tensor:
+        """(groups, models, 2**spins); bit i of the index is spin i, bit 0 is +1."""
+        ...
+
+
 def require_shots(shots: int, least: int = 1) -> None:
     """Refuse a number of shots that a sampler cannot draw.
 

@@ -3,7 +3,7 @@
 from tests.contract.biased import BIASES, BiasedSampler
 from tests.contract.case import Case, Contract
 from tests.contract.interface import INTERFACE
-from tests.contract.laws import anneal, boltzmann
+from tests.contract.laws import anneal, boltzmann, ghosted, independent, swept
 from tests.contract.statistical import STATISTICAL, first_objection
 
 __all__ = [
@@ -16,4 +16,7 @@ __all__ = [
     "anneal",
     "boltzmann",
     "first_objection",
+    "ghosted",
+    "independent",
+    "swept",
 ]

@@ -22,11 +22,13 @@ class Contract:
         name: what tests call it.
         make: makes it.
         law: the law that it declares to sample.
+        exempt: names of checks that hold for no sampler of this law.
     """
 
     name: str
     make: Callable[[], Sampler]
     law: Law = boltzmann
+    exempt: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

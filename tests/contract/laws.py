@@ -59,3 +59,75 @@ def anneal(schedule: AnnealSchedule, steps: int | None = None, calibration: str 
         return torch.from_numpy(np.abs(np.array(states)) ** 2)
 
     return law
+
+
+@_remembered
+def independent(model: IsingModel) -> Tensor:
+    """P(s) = Π_j e^{h_j s_j} / (e^{h_j} + e^{−h_j}), one spin after the other."""
+    h = model.fields.double().numpy()
+    law = np.ones((*h.shape[:2], 1))
+    for j in range(model.spins):
+        up, down = (np.exp(s * h[..., j, None]) / (2 * np.cosh(h[..., j, None])) for s in (1, -1))
+        law = np.concatenate([law * up, law * down], -1)
+    return torch.from_numpy(law)
+
+
+def swept(law: Law, sweeps: int) -> Law:
+    """Another law after heat-bath sweeps in the order of the spins, by dense transition matrices.
+
+    Args:
+        law: where the sweeps start.
+        sweeps: how many.
+    """
+
+    @_remembered
+    def after(model: IsingModel) -> Tensor:
+        start, target = law(model).numpy(), boltzmann(model).numpy()
+        out = np.empty_like(start)
+        for place in np.ndindex(*start.shape[:2]):
+            p = start[place]
+            for _ in range(sweeps):
+                for spin in range(model.spins):
+                    p = p @ heat_bath_matrix(target[place], spin)
+            out[place] = p
+        return torch.from_numpy(out)
+
+    return after
+
+
+def heat_bath_matrix(target: np.ndarray, spin: int) -> np.ndarray:
+    """Transition matrix (from, to) that draws one spin from its law given the others.
+
+    Args:
+        target: the law that it keeps, (2**spins,).
+        spin: which.
+    """
+    matrix = np.zeros((len(target), len(target)))
+    for x in range(len(target)):
+        y = x ^ (1 << spin)
+        for to in (x, y):
+            matrix[x, to] = target[to] / (target[x] + target[y])
+    return matrix
+
+
+def ghosted(law: Law) -> Law:
+    """The law of the spins times a last one that they meet in place of their fields.
+
+    Args:
+        law: of models of one more spin without fields.
+    """
+
+    @_remembered
+    def relative(model: IsingModel) -> Tensor:
+        n, out = model.spins, torch.zeros(model.groups, model.models, 2**model.spins, dtype=torch.float64)
+        for g, m in np.ndindex(model.groups, model.models):
+            couplings = torch.zeros(1, n + 1, n + 1, dtype=torch.float64)
+            couplings[0, :n, :n] = model.couplings[g]
+            couplings[0, :n, n] = model.fields[g, m]
+            whole = law(IsingModel(torch.zeros(1, 1, n + 1, dtype=torch.float64), couplings))[0, 0]
+            for x, probability in enumerate(whole.tolist()):
+                bits = x & (2**n - 1)
+                out[g, m, bits ^ (2**n - 1) if x >> n else bits] += probability
+        return out
+
+    return relative

@@ -1,7 +1,8 @@
 """Checks of what is sampled, against the declared law and against symmetries that need no law.
 
-**Level.** A χ² check objects below p = α = 10⁻⁴, a moment beyond five standard errors. With m χ² checks and M moments
-a run of an honest sampler objects with probability of at most m α + 5.7·10⁻⁷ M, which is below 10⁻³ here.
+**Level.** A χ² check objects below p = α = 10⁻⁵, a moment beyond five standard errors. With m χ² checks and M moments
+a run of an honest sampler objects with probability of at most m α + 5.7·10⁻⁷ M, which is below 2·10⁻⁴ here: dozens of
+samplers, each seeded in two ways, then pass together in 99 of 100 choices of seeds.
 
 **Power.** Let a sampler's law q be at total variation δ from the declared p, and take R shots. χ² is then noncentral,
 
@@ -9,7 +10,7 @@ a run of an honest sampler objects with probability of at most m α + 5.7·10⁻
 
 by the inequality of Cauchy and Schwarz, with equality where |q − p|/p is the same everywhere: no bias of that size is
 harder to see. At δ = 0.05, R = 5000 and four models of four spins λ ≥ 200 and ν ≤ 60 degrees of freedom: noncentral
-χ² stays below its critical value of 109.5 with probability 5·10⁻¹⁰, and that is the first check alone.
+χ² stays below its critical value of 118.6 with probability 10⁻⁸, and that is the first check alone.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tests.contract.case import Case, batch, part
 from tests.contract.laws import boltzmann
 from tests.statistics import LEAST_EXPECTED, chi_squared_p
 
-LEVEL = 1e-4
+LEVEL = 1e-5
 ERRORS = 5.0
 
 
