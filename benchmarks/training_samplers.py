@@ -42,6 +42,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "anneal T=10, tuned": {**LONG, "calibration": "tuned"},
     "anneal T=10, two-beta, adjoint": {**LONG, "estimator": "adjoint"},
     "designed K=8": {"sampler": "statevector", "schedule": "preset:8"},
+    "anneal T=4, two-beta": {"sampler": "statevector", "duration": 4.0},
+    "anneal T=4, two-beta, polish 1": {"sampler": "statevector", "duration": 4.0, "polish": 1},
     "anneal T=2, two-beta": {"sampler": "statevector", "duration": 2.0},
 }
 

@@ -20,7 +20,7 @@ from classical import (
     Sampler,
     heat_bath,
 )
-from quantum import AerSampler, AnnealSchedule, DimodSampler, StatevectorSampler
+from quantum import AerSampler, AnnealSchedule, DimodSampler, StatevectorSampler, boltzmann_annealing
 
 DURATION, STEPS = 6.0, 12
 """Of the linear anneals, as on the command line."""
@@ -62,7 +62,7 @@ def ways() -> list[Way]:
     designed = {steps: StatevectorSampler(AnnealSchedule.preset(steps)) for steps in (8, 16)}
     ghost, polished = GhostSpin(anneal), Polished(anneal, 1)
     long = Polished(designed[8], 1)
-    annealed = DimodSampler(SimulatedAnnealingSampler(), parameters={"beta_range": (0.1, 1.0), "num_sweeps": 100})
+    annealed = DimodSampler(SimulatedAnnealingSampler(), parameters=boltzmann_annealing(100))
     mean_field = MeanFieldSampler()
     return [
         Way("exact", PerfectSamples(), None),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
-from classical.heat_bath import require_sweeps
+from classical.heat_bath import heat_bath, require_sweeps
 from classical.ising import IsingModel
-from classical.product import product_spins
+from classical.product import ProductSampler, product_spins
 from classical.random import derive_seeds, model_seeds
 from classical.sampler import Seed, require_shots
 from classical.samples import Samples
@@ -79,3 +80,17 @@ class GibbsSampler:
         weights = model.fields.detach().new_full(spins.shape[:3], 1 / shots)
         diagnostics = {"chains": chains, "rows": kept, "burn_in": self.burn_in, "thinning": self.thinning}
         return Samples(spins, weights, shots, diagnostics)
+
+    def probabilities(self, model: IsingModel) -> Tensor:
+        """The law of each chain's first configuration, by the exact kernel; later ones are closer to Boltzmann's.
+
+        Args:
+            model: fields (groups, models, spins) and couplings (groups, spins, spins), at most 24 spins.
+
+        Returns:
+            (groups, models, 2**spins) in the dtype of the fields; bit i of the index is spin i, bit 0 is +1.
+
+        Raises:
+            ValueError: more than 24 spins.
+        """
+        return heat_bath(ProductSampler().probabilities(model), model.detach(), self.burn_in)

@@ -51,7 +51,7 @@ def trotter_circuit(
     """
     from qiskit import QuantumCircuit
 
-    h, J = _require_model(fields, couplings)
+    h, J = require_model(fields, couplings)
     angles = schedule.angles(steps)
     circuit = QuantumCircuit(len(h), name="anneal")
     circuit.h(range(len(h)))
@@ -80,6 +80,7 @@ class Template:
         angles: the anneal's angles.
         spins: number of spins.
         fixed: how many numbers the circuit holds beside its parameters.
+        present: which of all pairs have an RZZ gate, in the order of `pairs`.
     """
 
     circuit: QuantumCircuit
@@ -87,6 +88,7 @@ class Template:
     angles: Angles
     spins: int
     fixed: int
+    present: NDArray[np.intp]
 
     def values(self, fields: NDArray[np.float64], couplings: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
         """What each parameter is for each model.
@@ -104,11 +106,18 @@ class Template:
         offset[0] = 0.0
         values = -2.0 * a * fields.T + offset
         if couplings is not None:
-            values = np.concatenate([values, -2.0 * b * couplings.T], axis=1)
+            values = np.concatenate([values, -2.0 * b * couplings.T[self.present]], axis=1)
         return values.reshape(len(self.parameters), len(fields))
 
 
-def template(spins: int, angles: Angles, ending: str, couplings: NDArray[np.float64] | None = None) -> Template:
+def template(
+    spins: int,
+    angles: Angles,
+    ending: str,
+    couplings: NDArray[np.float64] | None = None,
+    present: NDArray[np.intp] | None = None,
+    chain: bool = False,
+) -> Template:
     """The parametrised circuit of a number of spins.
 
     With couplings left open each pair has an RZZ gate. With couplings given, all models share them and the RZZ gates
@@ -120,6 +129,11 @@ def template(spins: int, angles: Angles, ending: str, couplings: NDArray[np.floa
         ending: "measure" (all qubits, bit i = spin i), "probabilities" (Aer saves |amplitude|² of the final state) or
             "none".
         couplings: J, (pairs,), after calibration, in the order of `pairs`; None leaves them open.
+        present: indices into `pairs` of those that have a gate where couplings are open; by default all. A gate that
+            would be the identity for every model is better left out.
+        chain: act on neighbouring qubits alone. Each spin is swapped along to its partners and back, which is what
+            matrix-product states need: Aer moves distant qubits together by itself but leaves them there, so that
+            neighbours drift apart and bonds grow step by step.
 
     Returns:
         The circuit and how to fill it.
@@ -135,7 +149,10 @@ def template(spins: int, angles: Angles, ending: str, couplings: NDArray[np.floa
         raise ValueError(f"ending is {ending!r}; it must be 'measure', 'probabilities' or 'none'")
     circuit = QuantumCircuit(spins, spins if ending == "measure" else 0, name="anneal")
     parameters = []
-    rows, columns = (index.tolist() for index in pairs(spins))
+    if present is None:
+        present = np.arange(spins * (spins - 1) // 2)
+    rows, columns = (index[present].tolist() for index in pairs(spins))
+    last_partner = dict(zip(rows, columns, strict=True))
     log_weight = None if couplings is None else _coupling_log_weight(spins, couplings)
     for k in range(angles.steps):
         rotation, last = (np.pi / 2, np.pi) if k == 0 else (-2.0 * angles.mixer[k - 1], np.pi / 2)
@@ -145,9 +162,14 @@ def template(spins: int, angles: Angles, ending: str, couplings: NDArray[np.floa
         if log_weight is not None:
             circuit.append(DiagonalGate(np.exp(1j * angles.coupling[k] * log_weight).tolist()), range(spins))
             continue
+        place = list(range(spins))  # where each spin i is while its own pairs (i, j) are worked through, j upwards
         for i, j in zip(rows, columns, strict=True):
             parameters.append(Parameter(f"J{k}_{i}_{j}"))
-            circuit.rzz(parameters[-1], i, j)
+            if chain:
+                _move(circuit, i, place, j - 1)
+            circuit.rzz(parameters[-1], place[i], j)
+            if chain and j == last_partner[i]:
+                _move(circuit, i, place, i)
     circuit.rx(-2.0 * angles.mixer[-1], range(spins))
     if ending == "measure":
         circuit.measure(range(spins), range(spins))
@@ -155,7 +177,15 @@ def template(spins: int, angles: Angles, ending: str, couplings: NDArray[np.floa
         import qiskit_aer.library  # noqa: F401  (teaches QuantumCircuit to save probabilities)
 
         circuit.save_probabilities()
-    return Template(circuit, parameters, angles, spins, 0 if couplings is None else angles.steps * 2**spins)
+    return Template(circuit, parameters, angles, spins, 0 if couplings is None else angles.steps * 2**spins, present)
+
+
+def _move(circuit: QuantumCircuit, spin: int, place: list[int], target: int) -> None:
+    """Swap a spin with its neighbours until it is at a qubit."""
+    step = 1 if target > place[spin] else -1
+    for qubit in range(place[spin], target, step):
+        circuit.swap(qubit, qubit + step)
+    place[spin] = target
 
 
 def _coupling_log_weight(spins: int, couplings: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -167,7 +197,16 @@ def _coupling_log_weight(spins: int, couplings: NDArray[np.float64]) -> NDArray[
     return ((s @ J) * s).sum(-1)
 
 
-def _require_model(fields: ArrayLike, couplings: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def require_model(fields: ArrayLike, couplings: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Fields and couplings of one model as float64 arrays, refused where they are not one.
+
+    Args:
+        fields: h, (spins,), dimensionless.
+        couplings: J, (spins, spins), strictly upper triangular, dimensionless.
+
+    Raises:
+        ValueError: shapes that do not fit together, values that are not finite, or couplings on or below the diagonal.
+    """
     h, J = np.asarray(fields, dtype=np.float64), np.asarray(couplings, dtype=np.float64)
     if h.ndim != 1 or len(h) == 0:
         raise ValueError(f"fields has shape {h.shape}; give (spins,) with at least one spin")

@@ -53,6 +53,8 @@ def test_threads_change_nothing() -> None:
 def test_the_law_after_few_sweeps_is_the_kernels(burn_in: int) -> None:
     model = batch(4, field=1.0, coupling=0.9, seed=3)
     samples = GibbsSampler(burn_in, chains=None).sample(model, shots=20_000, seed=7)
+    law = swept(independent, burn_in)(model)
+    torch.testing.assert_close(GibbsSampler(burn_in).probabilities(model), law, rtol=1e-10, atol=1e-14)
     assert chi_squared_p(samples, swept(independent, burn_in)(model)) > 1e-4
     # and a law that is one sweep further is told apart where it is still another
     other = swept(independent, burn_in + 1)(model)
