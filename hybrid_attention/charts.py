@@ -177,7 +177,8 @@ def _held_out(figure: go.Figure, rows: list[dict[str, Any]], quantity: str, conf
     else:
         sampled = [row[quantity] for row in rows]
         _line(figure, f"held out, {config.sampler}", steps, sampled, "#d55e00", symbol="diamond")
-        _line(figure, "held out, exact", steps, exact, "#0072b2", symbol="circle", dash="dash")
+        if exact[-1] is not None:
+            _line(figure, "held out, exact", steps, exact, "#0072b2", symbol="circle", dash="dash")
 
 
 def _line(

@@ -122,6 +122,8 @@ def load_run(path: Path, with_data: bool = True, **overrides: Any) -> LoadedRun:
     changed = {key: value for key, value in overrides.items() if value is not None}
     if "schedule" in changed:  # another schedule does not take over what belonged to the run's own
         config = replace(config, duration=None, trotter_steps=None, calibration=None)
+    if overrides.get("sampler") not in (None, config.sampler):  # what belonged to the sampler that trained
+        config = replace(config, polish=0, noise="", burn_in=None, chains=None)
     config = replace(config, **changed, estimator="covariance", independent_halves=False).resolved().validate()
     if config.task == "text" and not with_data:
         task: Task = TextTask.without_text(config.length, saved.task["characters"])

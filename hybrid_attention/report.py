@@ -17,7 +17,6 @@ from plotly.offline import get_plotlyjs
 from torch import Tensor, nn
 
 import hybrid_attention
-from classical import ExactSampler
 from classical.ising import symmetric
 from hybrid_attention import charts
 from hybrid_attention.attention import BoltzmannAttention
@@ -25,7 +24,7 @@ from hybrid_attention.build import using_sampler
 from hybrid_attention.config import TrainConfig
 from hybrid_attention.evaluate import Evaluation, evaluate
 from hybrid_attention.files import write_text
-from hybrid_attention.samplers import build_schedule, schedule_steps
+from hybrid_attention.samplers import build_schedule, exact_fits, reference_sampler, schedule_steps
 from hybrid_attention.train import TrainedRun
 from quantum.calibration import resolve_calibration
 
@@ -70,7 +69,7 @@ def render(run: TrainedRun) -> str:
         run: a finished run.
     """
     config, held_out = run.config, run.task.validation(run.config.eval_sequences)
-    result = evaluate(run.model, held_out, ExactSampler(), config.seed)
+    result = evaluate(run.model, held_out, reference_sampler(config), config.seed)
     examples = [look_at(run, tokens) for tokens in example_sequences(run)]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("hybrid_attention"),
@@ -92,6 +91,7 @@ def render(run: TrainedRun) -> str:
         tiles=_tiles(run, result),
         config=config,
         anneals=_anneals(config),
+        exact=exact_fits(config),
         chance=run.task.chance,
         curves=[
             (name, embed(figure))
@@ -128,7 +128,7 @@ def example_sequences(run: TrainedRun) -> Tensor:
 
 @torch.no_grad()
 def look_at(run: TrainedRun, tokens: Tensor) -> Example:
-    """Attention weights and couplings of one sequence, by exact sums.
+    """Attention weights and couplings of one sequence, by exact sums where they fit.
 
     Args:
         run: gives model and task.
@@ -141,7 +141,7 @@ def look_at(run: TrainedRun, tokens: Tensor) -> Example:
         if isinstance(attention, BoltzmannAttention) and attention.coupling_kind != "none":
             hooks.append(attention.couplings.register_forward_hook(_keeper(couplings, layer)))
     try:
-        with using_sampler(run.model, ExactSampler()):
+        with using_sampler(run.model, reference_sampler(run.config)):
             weights = run.model(tokens.unsqueeze(0), need_weights=True).weights
     finally:
         for hook in hooks:
@@ -198,14 +198,15 @@ def _tiles(run: TrainedRun, result: Evaluation) -> list[tuple[str, str, str]]:
     """Figures at the top of the page: name, value, remark."""
     config, last = run.config, run.rows[-1]
     loss, _, error = with_error(result.loss, result.loss_error).partition(" ± ")
-    exact = " exact" if config.attention == "boltzmann" else ""
+    exact = " exact" if config.attention == "boltzmann" and exact_fits(config) else ""
     tiles = [
         (f"Accuracy,{exact or ' held out'}", f"{result.accuracy:.1%}", f"of the {_what(config)}"),
         (f"Loss,{exact or ' held out'}", loss, f"± {error} nats" if error else "nats"),
     ]
     if _anneals(config):
-        tiles[1:1] = [("Accuracy, on samples", f"{last['accuracy']:.1%}", f"{config.shots} shots, as trained")]
-        tiles.append(("Loss, on samples", f"{last['loss']:.4f}", "nats"))
+        how, remark = ("by mean field", "as trained") if config.sampler == "mean-field" else ("on samples", "")
+        tiles[1:1] = [(f"Accuracy, {how}", f"{last['accuracy']:.1%}", remark or f"{config.shots} shots, as trained")]
+        tiles.append((f"Loss, {how}", f"{last['loss']:.4f}", "nats"))
     if run.task.chance is not None:
         tiles.append(("Chance", f"{run.task.chance:.1%}", f"loss {-math.log(run.task.chance):.3f} nats"))
     if config.task == "text":
@@ -269,14 +270,19 @@ def _settings(config: TrainConfig, run: TrainedRun) -> list[tuple[str, str]]:
         settings.append(("Read-out", config.readout))
     if config.attention == "boltzmann":
         settings.append(("Sampler", config.sampler))
-    if _anneals(config):
+    if config.attention == "boltzmann" and config.sampler in ("aer", "statevector"):
         schedule = build_schedule(config)
         name = f"linear, T = {schedule.duration:g}" if config.schedule == "linear" else Path(config.schedule).name
         settings += [
             ("Schedule", f"{name}, {schedule_steps(config, schedule)} Trotter steps"),
             ("Calibration", resolve_calibration(schedule, config.calibration)),
-            ("Shots per Ising model", str(config.shots)),
         ]
+        if config.noise:
+            settings.append(("Noise", config.noise))
+    if _anneals(config) and config.sampler != "mean-field":
+        settings.append(("Shots per Ising model", str(config.shots)))
+    if config.polish:
+        settings.append(("Polish", f"{config.polish} heat-bath sweep{'s' if config.polish > 1 else ''}"))
     return [
         *settings,
         ("Length", f"{config.length} tokens"),

@@ -6,10 +6,13 @@ import hashlib
 import json
 from collections.abc import Callable
 
-from classical import ExactSampler, Sampler
+from classical import ExactSampler, GibbsSampler, MeanFieldSampler, Polished, Sampler
 from hybrid_attention.config import LINEAR_DEFAULTS, PRESET, TrainConfig
 from hybrid_attention.errors import InputError
-from quantum import AerSampler, AnnealSchedule, StatevectorSampler
+from quantum import AerSampler, AnnealSchedule, StatevectorSampler, read_noise
+
+LONGEST_EXACT = 20
+"""Most positions for which training is evaluated with exact sums too; beyond, these would take longer than it."""
 
 
 def build_schedule(config: TrainConfig) -> AnnealSchedule:
@@ -77,7 +80,13 @@ def schedule_digest(config: TrainConfig) -> str:
 
 def _aer(config: TrainConfig) -> Sampler:
     schedule = build_schedule(config)
-    return AerSampler(schedule, steps=schedule_steps(config, schedule), calibration=config.calibration)
+    noise = read_noise(config.noise) if config.noise else None
+    return AerSampler(schedule, steps=schedule_steps(config, schedule), calibration=config.calibration, noise=noise)
+
+
+def _gibbs(config: TrainConfig) -> Sampler:
+    given = {"burn_in": config.burn_in, "chains": config.chains}
+    return GibbsSampler(**{name: value for name, value in given.items() if value is not None})
 
 
 def _statevector(config: TrainConfig) -> Sampler:
@@ -87,6 +96,8 @@ def _statevector(config: TrainConfig) -> Sampler:
 
 SAMPLERS: dict[str, Callable[[TrainConfig], Sampler]] = {
     "exact": lambda _: ExactSampler(),
+    "gibbs": _gibbs,
+    "mean-field": lambda _: MeanFieldSampler(),
     "aer": _aer,
     "statevector": _statevector,
 }
@@ -104,10 +115,12 @@ def build_sampler(config: TrainConfig) -> Sampler:
     """
     try:
         sampler = SAMPLERS[config.sampler](config)
+        if config.polish:
+            sampler = Polished(sampler, config.polish)
     except InputError:
         raise
     except ValueError as error:
-        flags = "--schedule, --duration, --trotter-steps, --calibration"
+        flags = "--schedule, --duration, --trotter-steps, --calibration, --noise"
         raise InputError(f"--sampler {config.sampler}: {error} (the flags are {flags})") from None
     held = getattr(sampler, "max_spins", config.length)
     if config.attention == "boltzmann" and config.length > held:
@@ -117,3 +130,21 @@ def build_sampler(config: TrainConfig) -> Sampler:
             f"{longest} or less" + ("" if config.sampler == "exact" else ", or --sampler exact")
         )
     return sampler
+
+
+def exact_fits(config: TrainConfig) -> bool:
+    """Whether a run's models are small enough to be evaluated with exact sums during training.
+
+    Args:
+        config: the run's settings.
+    """
+    return config.attention != "boltzmann" or config.sampler == "exact" or config.length <= LONGEST_EXACT
+
+
+def reference_sampler(config: TrainConfig) -> Sampler:
+    """Exact sums where they fit, else the run's own sampler: what reports are made with.
+
+    Args:
+        config: the run's settings.
+    """
+    return ExactSampler() if exact_fits(config) else build_sampler(config)

@@ -1,0 +1,61 @@
+"""Training runs of a study: one row each."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from classical import ExactSampler, IsingModel, Samples
+from classical.sampler import Seed
+from hybrid_attention.evaluate import evaluate_run, load_run
+from hybrid_attention.run import RunFolder
+from hybrid_attention.study.columns import COLUMNS
+from hybrid_attention.study.grid import Cell
+from hybrid_attention.study.measure import circuit_columns, setting_columns
+from hybrid_attention.study.settings import StudyConfig
+from hybrid_attention.train import train
+
+
+@dataclass(frozen=True)
+class PerfectSamples:
+    """Independent samples of the Boltzmann law, without its closed form: what an ideal device would give."""
+
+    def sample(self, model: IsingModel, *, shots: int = 256, seed: Seed = 0) -> Samples:
+        """Draw from the law itself."""
+        return ExactSampler().sample(model, shots=shots, seed=seed)
+
+
+def train_cell(cell: Cell, study: StudyConfig, folder: Path) -> list[dict[str, Any]]:
+    """Train one run, or go on with one that was interrupted, and evaluate it with exact sums.
+
+    Args:
+        cell: one combination of settings.
+        study: the study's settings.
+        folder: of the run.
+
+    Returns:
+        One row, with every column of `COLUMNS`.
+    """
+    config = cell.train_config(study).resolved().with_absolute_paths()
+    run = RunFolder(folder)
+    start = time.perf_counter()
+    latest = run.latest()
+    if latest is None or not latest.name.endswith(f"{config.steps:08d}"):
+        sampler = PerfectSamples() if cell.setting.sampler == "exact" else None
+        train(config, run, resume=run.exists(), progress=False, sampler=sampler)
+    found = evaluate_run(load_run(folder, sampler="exact"), progress=False)
+    row = {
+        **setting_columns(cell, study),
+        **circuit_columns(cell),
+        "shots": config.shots,
+        "seed": cell.seed,
+        "task": study.train,
+        "training_steps": config.steps,
+        "loss": found["loss"],
+        "loss_error": found["loss_error"],
+        "accuracy": found["accuracy"],
+        "seconds": time.perf_counter() - start,
+    }
+    return [{name: row.get(name) for name in COLUMNS}]

@@ -1,0 +1,59 @@
+"""The command `hybrid-attention study`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+
+from hybrid_attention.errors import InputError
+from hybrid_attention.study.settings import StudyConfig
+
+
+@dataclass(frozen=True)
+class _How:
+    """Where and by whom a study is worked through; none of it changes a number."""
+
+    out: Path = Path("studies/latest")
+    """Folder of the study."""
+    resume: bool = False
+    """Go on with the study in --out."""
+    workers: int | None = None
+    """Processes on this machine; one for each processor by default, and 0 for none beside this one."""
+    scheduler: str = ""
+    """Address of a Dask scheduler, such as tcp://host:8786, in place of workers of one's own."""
+
+
+@dataclass(frozen=True)
+class StudyCommand:
+    """Study schedule duration against accuracy; writes a table and a report."""
+
+    settings: tyro.conf.OmitArgPrefixes[StudyConfig] = field(default_factory=StudyConfig)
+    how: tyro.conf.OmitArgPrefixes[_How] = field(default_factory=_How)
+
+    def run(self) -> None:
+        """Work through the grid, write the report and say where it is."""
+        from hybrid_attention.study.run import run_study
+        from hybrid_attention.study.storage import StudyFolder
+
+        workers = _processors() if self.how.workers is None else self.how.workers
+        if workers < 0:
+            raise InputError(f"--workers is {workers}; give at least 0")
+        finished = run_study(
+            self.settings,
+            StudyFolder(self.how.out),
+            resume=self.how.resume,
+            workers=workers,
+            scheduler=self.how.scheduler,
+        )
+        from hybrid_attention.study.report import write_report
+
+        headline = write_report(finished.folder)
+        print(headline)
+        print(f"rows: {finished.rows} in {finished.folder.results}\nreport: {finished.folder.report}")
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
