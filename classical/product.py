@@ -9,6 +9,7 @@ from classical.ising import IsingModel, all_configurations
 from classical.random import model_seeds, uniforms
 from classical.sampler import Seed, require_shots
 from classical.samples import Samples
+from classical.threads import in_pieces
 
 
 class ProductSampler:
@@ -67,6 +68,14 @@ def product_spins(fields: Tensor, seeds: Tensor, count: int) -> Tensor:
         (…, count, spins) int8.
     """
     n = fields.shape[-1]
-    up = torch.sigmoid(2 * fields.detach().double()).unsqueeze(-2)
-    u = uniforms(seeds, count * n).unflatten(-1, (count, n))
-    return torch.where(u < up, 1, -1).to(torch.int8)
+    up = torch.sigmoid(2 * fields.detach().double())
+    if fields.device.type != "cpu":
+        u = uniforms(seeds, count * n).unflatten(-1, (count, n))
+        return torch.where(u < up.unsqueeze(-2), 1, -1).to(torch.int8)
+    from classical.random_kernel import product_kernel
+
+    out = torch.empty(seeds.numel(), count, n, dtype=torch.int8)
+    shares, own = up.reshape(-1, n).numpy(), seeds.reshape(-1).contiguous().numpy().view("uint64")
+    kernel, drawn = product_kernel(), out.numpy()
+    in_pieces(len(out), lambda begin, end: kernel(shares, own, drawn, begin, end))
+    return out.reshape(*seeds.shape, count, n)

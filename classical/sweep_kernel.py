@@ -11,19 +11,12 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from classical.random_kernel import GOLDEN, mix
+
 CHAINS_AT_ONCE = 64
 
 _LOG2_E = np.float32(1.4426950408889634)
 _LARGEST = np.float32(80.0)
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-
-
-@njit(inline="always", error_model="numpy")
-def _mix(x: Any) -> Any:
-    """SplitMix64's finaliser, as in `classical.random`."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
 
 
 @njit(inline="always", error_model="numpy")
@@ -93,8 +86,8 @@ def sweep_kernel() -> Any:
                             local[i, c] += coupling * s[k, c]
                 for i in range(n):
                     for c in range(width):
-                        counter[c] += _GOLDEN
-                        bits = _mix(counter[c]) >> np.uint64(41)
+                        counter[c] += GOLDEN
+                        bits = mix(counter[c]) >> np.uint64(41)
                         uniform[c] = np.float32(2.0**-23) * (np.float32(np.int32(bits)) + np.float32(0.5))
                     for c in range(width):
                         x = np.float32(-2) * local[i, c]

@@ -10,16 +10,15 @@ other chains there are. Conditional probabilities are resolved to 2⁻²⁴.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from classical.ising import IsingModel, symmetric
 from classical.random import uniforms
+from classical.threads import in_pieces
 
-_BLOCKS_PER_PIECE = 4
 _NUMBERS_AT_ONCE = 2**22
 _LARGEST = 80.0  # of 2 × a local field, as in the compiled sweeps
 
@@ -54,7 +53,7 @@ def sweep(model: IsingModel, spins: Tensor, seeds: Tensor, *, before: int, kept:
     def work(begin: int, end: int) -> None:
         kernel(h, J, own, start, before - 1, every, drawn, models * chains, begin, end)
 
-    _share(groups * -(-models * chains // CHAINS_AT_ONCE), work)
+    in_pieces(groups * -(-models * chains // CHAINS_AT_ONCE), work)
     return out.reshape(groups, models, chains, kept, n)
 
 
@@ -95,15 +94,3 @@ def _thresholds(seeds: Tensor, spins: int, sweeps: int) -> Iterator[Tensor]:
         u = uniforms(seeds, some * spins, skip=first * spins)
         u = ((u * 2**23).floor() + 0.5) * 2.0**-23
         yield from u.float().unflatten(-1, (some, spins)).unbind(-2)
-
-
-def _share(blocks: int, work: Callable[[int, int], None]) -> None:
-    """Pieces of the blocks on as many threads as torch uses."""
-    threads = min(torch.get_num_threads(), blocks)
-    if threads <= 1:
-        work(0, blocks)
-        return
-    pieces = min(blocks, threads * _BLOCKS_PER_PIECE)
-    edges = [blocks * piece // pieces for piece in range(pieces + 1)]
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, edges[:-1], edges[1:]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -15,6 +16,10 @@ from hybrid_attention.estimators import require_estimator
 from hybrid_attention.multihead import MultiHeadAttention
 from hybrid_attention.readout import READOUTS
 from hybrid_attention.visibility import masked_probability
+
+Observer = Callable[[Tensor, Tensor, Tensor], None]
+"""Is shown h (batch, heads, queries, keys), J (heads, keys, keys) or (batch, heads, keys, keys), and P(s_j = +1)
+(batch, heads, queries, keys) of every forward pass, all inside the autograd graph."""
 
 
 class BoltzmannAttention(MultiHeadAttention):
@@ -83,13 +88,20 @@ class BoltzmannAttention(MultiHeadAttention):
         self.readout = READOUTS[readout]
         self.couplings = COUPLINGS[couplings](embed_dim, num_heads, max_length, seed)
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+        self.observer: Observer | None = None
 
     def weigh(self, fields: Tensor, visible: Tensor | None, keys: Tensor, seed: Seed | None) -> Tensor:
         """Probability that each key is attended, read out; sums are kept in float32 or float64 under autocast."""
         with torch.autocast(fields.device.type, enabled=False):
             wide = torch.float64 if fields.dtype == torch.float64 else torch.float32
             couplings = self.couplings(keys.to(wide)).to(wide)
-            attended = self._attended(fields.to(wide), couplings, visible, seed)
+            fields = fields.to(wide)
+            attended = self._attended(fields, couplings, visible, seed)
+            if self.observer is not None:
+                per_sequence = self.couplings.per_sequence
+                self.observer(
+                    fields, couplings.unflatten(0, (len(fields), -1)) if per_sequence else couplings, attended
+                )
             return self.readout(attended)
 
     def _attended(self, fields: Tensor, couplings: Tensor, visible: Tensor | None, seed: Seed | None) -> Tensor:

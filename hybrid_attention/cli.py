@@ -12,11 +12,13 @@ from typing import Annotated, Literal
 
 import tyro
 
-from hybrid_attention.config import TrainConfig, changed_keys, flag
+from hybrid_attention.config import SamplerName, TrainConfig, changed_keys, flag
 from hybrid_attention.design_command import DesignCommand
 from hybrid_attention.errors import InputError, RunStopped
+from hybrid_attention.export_command import ExportCommand
 from hybrid_attention.parse import config_from, parse
 from hybrid_attention.run import RunFolder
+from hybrid_attention.study_command import StudyCommand
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Evaluate:
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="RUN")]
     """Folder of the run."""
-    sampler: Literal["exact", "aer", "statevector"] = "exact"
+    sampler: SamplerName = "exact"
     """Where spin statistics come from."""
     text: str | None = None
     """Another UTF-8 file to evaluate a text run on, written in characters of the run's vocabulary."""
@@ -82,6 +84,14 @@ class Evaluate:
     """What fields and couplings are divided by before an anneal."""
     shots: int | None = None
     """Samples drawn for each Ising model."""
+    polish: int | None = None
+    """Heat-bath sweeps that every sample goes through before it is used."""
+    noise: str | None = None
+    """Errors of the device that Aer simulates, as in train."""
+    burn_in: int | None = None
+    """Sweeps that a Gibbs chain makes before its first sample."""
+    chains: int | None = None
+    """Gibbs chains that share a model's shots."""
     eval_sequences: int | None = None
     """How many held-out sequences to use; all by default, and with sampled statistics as many as in training."""
     json: bool = False
@@ -91,19 +101,16 @@ class Evaluate:
         """Evaluate and print."""
         from hybrid_attention.evaluate import evaluate_run, load_run
 
-        annealing = ("schedule", "duration", "trotter_steps", "calibration", "shots")
-        given = [name for name in annealing if getattr(self, name) is not None]
+        anneal = ("schedule", "duration", "trotter_steps", "calibration", "noise")
+        sampling = (*anneal, "shots", "polish", "burn_in", "chains")
+        given = [name for name in sampling if getattr(self, name) is not None]
         if self.sampler == "exact" and given:
             raise InputError(f"{flag(given[0])} is {getattr(self, given[0])}, but exact sums need none; add --sampler")
         run = load_run(
             self.run_folder,
             sampler=self.sampler,
             text=self.text,
-            schedule=self.schedule,
-            duration=self.duration,
-            trotter_steps=self.trotter_steps,
-            calibration=self.calibration,
-            shots=self.shots,
+            **{name: getattr(self, name) for name in sampling},
         )
         summary = evaluate_run(run, self.eval_sequences)
         if self.json:
@@ -127,7 +134,7 @@ class Generate:
     """Divides the logits; 0 takes the most likely character every time."""
     seed: int = 0
     """Fixes the characters and the samples."""
-    sampler: Literal["exact", "aer", "statevector"] = "exact"
+    sampler: SamplerName = "exact"
     """Where spin statistics come from."""
 
     def run(self) -> None:
@@ -173,6 +180,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
             | Annotated[Generate, tyro.conf.subcommand("generate")]
             | Annotated[DesignCommand, tyro.conf.subcommand("design")]
+            | Annotated[StudyCommand, tyro.conf.subcommand("study")]
+            | Annotated[ExportCommand, tyro.conf.subcommand("export")]
         )
         parse(command, given, prog="hybrid-attention", description=_DESCRIPTION).run()
     except (InputError, RunStopped) as error:
@@ -185,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"hybrid-attention: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        advice = "; go on with --resume" if given[:1] == ["train"] else ""
+        advice = "; go on with --resume" if given[:1] in (["train"], ["study"]) else ""
         print(f"hybrid-attention: interrupted{advice}", file=sys.stderr)
         return 130
     return 0

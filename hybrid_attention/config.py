@@ -17,6 +17,9 @@ LARGEST_SEED = 2**62  # layers add their number to it, and generators take 64 bi
 
 
 PRESET = "preset:"
+SamplerName = Literal["exact", "gibbs", "mean-field", "aer", "statevector"]
+"""Samplers by the name they have on the command line (`hybrid_attention.samplers.SAMPLERS`)."""
+
 LINEAR_DEFAULTS: dict[str, Any] = {"duration": 6.0, "trotter_steps": 12, "calibration": "two-beta"}
 """Settings of an anneal under the linear schedule; other schedules may bring their own."""
 
@@ -39,8 +42,9 @@ class TrainConfig:
     """Add a learnable number to the field of every (head, query position, key position)."""
     readout: Literal["mean", "sum"] = "mean"
     """Average over the attended keys, or their sum."""
-    sampler: Literal["exact", "aer", "statevector"] = "exact"
-    """Where spin statistics come from: exact sums, or anneals simulated on Qiskit Aer or by our own state vectors."""
+    sampler: SamplerName = "exact"
+    """Where spin statistics come from: exact sums, Gibbs chains, mean field, or anneals simulated on Qiskit Aer or by
+    our own state vectors."""
     schedule: str = "linear"
     """Annealing schedule: linear, preset:K (4, 8, 16, 4-wide …), or a JSON file by design or AnnealSchedule.save."""
     duration: float | None = None
@@ -51,6 +55,14 @@ class TrainConfig:
     """What fields and couplings are divided by before an anneal; two-beta by default, none for designed schedules."""
     shots: int = 256
     """Samples drawn for each Ising model."""
+    polish: int = 0
+    """Heat-bath sweeps that every sample goes through before it is used."""
+    noise: str = ""
+    """Errors of the device that Aer simulates: depolarizing:P[,single:P][,readout:P], a fake backend, or a file."""
+    burn_in: int | None = None
+    """Sweeps that a Gibbs chain makes before its first sample; 20 by default."""
+    chains: int | None = None
+    """Gibbs chains that share a model's shots; 16 by default."""
     estimator: Literal["covariance", "callen", "adjoint", "exact"] = "covariance"
     """How samples become a gradient; adjoint differentiates the anneal itself (statevector)."""
     independent_halves: bool = False
@@ -77,6 +89,8 @@ class TrainConfig:
     """Steps between evaluations and checkpoints; a tenth of steps by default."""
     eval_sequences: int = 256
     """Held-out sequences of an evaluation during training (the `evaluate` command takes all)."""
+    export_every: int | None = None
+    """Steps between recordings of the Ising models of a few held-out sequences, for the `export` command."""
 
     def validate(self) -> TrainConfig:
         """This configuration, if it makes sense.
@@ -84,10 +98,9 @@ class TrainConfig:
         Raises:
             InputError: names the first flag that does not, its value and the fix.
         """
-        at_least = dict.fromkeys(
-            ("types", "trotter_steps", "length", "layers", "heads", "dim", "batch", "steps", "eval_sequences"), 1
-        )
-        for name, least in {**at_least, "shots": 2, "seed": 0, "eval_every": 1}.items():
+        counts = ("types", "trotter_steps", "length", "layers", "heads", "dim", "batch", "steps", "eval_sequences")
+        at_least = dict.fromkeys((*counts, "eval_every", "export_every", "burn_in", "chains"), 1)
+        for name, least in {**at_least, "shots": 2, "seed": 0, "polish": 0}.items():
             value = getattr(self, name)
             _require(value is None or value >= least, name, value, f"give at least {least}")
         _require(self.seed < LARGEST_SEED, "seed", self.seed, f"give less than {LARGEST_SEED}")
@@ -98,6 +111,15 @@ class TrainConfig:
         _require(self.dim % self.heads == 0, "dim", self.dim, f"make it a multiple of --heads {self.heads}")
         if self.attention != "boltzmann":
             _require(self.sampler == "exact", "sampler", self.sampler, "only --attention boltzmann has Ising models")
+            every = self.export_every
+            _require(every is None, "export_every", every, "only --attention boltzmann has Ising models")
+        _require(self.noise == "" or self.sampler == "aer", "noise", self.noise, "it goes with --sampler aer")
+        if self.sampler == "exact":
+            _require(self.polish == 0, "polish", self.polish, "exact sums leave nothing to polish; change --sampler")
+        if self.sampler != "gibbs":
+            for name in ("burn_in", "chains"):
+                value = getattr(self, name)
+                _require(value is None, name, value, "it goes with --sampler gibbs")
         if self.task == "brackets":
             _require(
                 self.length % 2 == 0,

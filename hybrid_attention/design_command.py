@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from hybrid_attention.config import LARGEST_SEED, flag
 from hybrid_attention.errors import InputError
+from hybrid_attention.files import require_new_file
 
 if TYPE_CHECKING:
     from quantum.distribution import ModelDistribution
@@ -48,7 +49,7 @@ class DesignCommand:
 
         from quantum.design import design_schedule
 
-        self._require_place()
+        require_new_file(self.out)
         if not 0 <= self.seed < LARGEST_SEED // 2:
             raise InputError(f"--seed is {self.seed}; give a number from 0 to below {LARGEST_SEED // 2}")
         # the delay keeps refused arguments to one line; there is no total, as it stops when nothing is gained
@@ -59,7 +60,7 @@ class DesignCommand:
                 bar.update(done - bar.n)
 
             schedule = self._design(design_schedule, progress)
-        self._require_place()
+        require_new_file(self.out)
         try:
             schedule.save(self.out)
         except OSError as error:
@@ -92,11 +93,3 @@ class DesignCommand:
         except ValueError as error:  # its first word is the argument's name
             message = re.sub(r"^\w+|(?<=and )coupling_scale", lambda m: flag(m.group()), str(error))
             raise InputError(message) from None
-
-    def _require_place(self) -> None:
-        if self.out.exists():
-            raise InputError(f"--out {self.out} exists already; give a new file")
-        if not self.out.parent.is_dir():
-            raise InputError(
-                f"--out {self.out} cannot be written: the folder {self.out.parent} does not exist; create it"
-            )

@@ -1,9 +1,13 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and places that are still free."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+
+from hybrid_attention.errors import InputError
+from quantum.files import sync_folder, write_bytes
+
+__all__ = ["require_new_file", "sync_folder", "write_bytes", "write_text"]
 
 
 def write_text(path: Path, text: str) -> None:
@@ -13,19 +17,19 @@ def write_text(path: Path, text: str) -> None:
         path: where it ends up; whatever was there is replaced at once.
         text: contents, written as UTF-8.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-    sync_folder(path.parent)
+    write_bytes(path, text.encode())
 
 
-def sync_folder(folder: Path) -> None:
-    """Bring a folder's entries to the disk, so that a rename in it survives a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def require_new_file(path: Path) -> None:
+    """Refuse a place where a command cannot put its file.
+
+    Args:
+        path: given by --out.
+
+    Raises:
+        InputError: a file that exists, or a folder that does not.
+    """
+    if path.exists():
+        raise InputError(f"--out {path} exists already; give a new file")
+    if not path.parent.is_dir():
+        raise InputError(f"--out {path} cannot be written: the folder {path.parent} does not exist; create it")

@@ -40,6 +40,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def hamiltonians(self) -> Path:
+        """The folder of recorded Hamiltonians, where any were kept."""
+        return self.path / "hamiltonians"
+
+    @property
     def report(self) -> Path:
         """The run's report."""
         return self.path / "report.html"

@@ -16,14 +16,14 @@ from tqdm import tqdm
 from classical import ExactSampler, Sampler
 from classical.ising import NotFiniteError
 from classical.random import derive_seeds
-from hybrid_attention import checkpoint
+from hybrid_attention import checkpoint, hamiltonians
 from hybrid_attention.build import build_model, build_task
 from hybrid_attention.checkpoint import Checkpoint
 from hybrid_attention.config import TrainConfig
 from hybrid_attention.errors import RunStopped
 from hybrid_attention.evaluate import evaluate, recorded_settings
 from hybrid_attention.run import RunFolder
-from hybrid_attention.samplers import build_sampler
+from hybrid_attention.samplers import build_sampler, exact_fits
 from hybrid_attention.tasks import Task
 from hybrid_attention.tasks.base import IGNORED
 from hybrid_attention.transformer import Transformer
@@ -134,10 +134,12 @@ class _Loop:
         else:
             step = saved.step
             self.folder.rewrite_rows(row for row in self.folder.rows() if row["step"] <= step)
+        hamiltonians.forget_after(self.folder, step)
         models = self.model.ising_models(config.batch, config.length)
         bar = tqdm(total=config.steps, initial=step, desc="train", unit="step", disable=None if self.progress else True)
         with bar:
             if saved is None:
+                self._keep_hamiltonians(step)
                 self._evaluate_and_save(step, 0.0, 0, 0.0)
             while step < config.steps:
                 started = time.perf_counter()
@@ -149,6 +151,7 @@ class _Loop:
                 bar.set_postfix(
                     loss=f"{loss_sum / loss_count:.4f}", models_per_s=f"{models * loss_count / seconds:,.0f}"
                 )
+                self._keep_hamiltonians(step)  # before the checkpoint, after which nobody would come back for them
                 if step % config.evaluation_interval == 0 or step == config.steps:
                     self._evaluate_and_save(step, loss_sum, loss_count, models * loss_count / seconds)
                     loss_sum, loss_count, seconds = 0.0, 0, 0.0
@@ -191,24 +194,36 @@ class _Loop:
             f"{reason} at step {step}; {kept}; try a smaller --lr (now {self.config.lr:g}) in a new --out"
         )
 
+    def _keep_hamiltonians(self, step: int) -> None:
+        """Record the Ising models of a few held-out sequences, where this step is one to do so."""
+        every = self.config.export_every
+        if every is None or (step % every and step < self.config.steps):
+            return
+        sampler = ExactSampler() if exact_fits(self.config) else self.sampler
+        with self._stopping_at(step):
+            recorded = hamiltonians.record_held_out(self.model, self.task, step, sampler, self.config.seed)
+        hamiltonians.save(self.folder, recorded)
+
     def _evaluate_and_save(self, step: int, loss_sum: float, loss_count: int, models_per_second: float) -> None:
         """Evaluate with the training sampler and exactly, add a row of metrics and save a checkpoint."""
         config = self.config
         held_out = self.task.validation(config.eval_sequences)
         with self._stopping_at(step):
-            exact = evaluate(self.model, held_out, ExactSampler(), config.seed)
-            own = exact if config.sampler == "exact" else evaluate(self.model, held_out, self.sampler, config.seed)
+            exact = evaluate(self.model, held_out, ExactSampler(), config.seed) if exact_fits(config) else None
+            own = exact
+            if own is None or config.sampler != "exact":
+                own = evaluate(self.model, held_out, self.sampler, config.seed)
         row = {
             "step": step,
             "train_loss": loss_sum / loss_count if loss_count else None,
             "loss": own.loss,
             "accuracy": own.accuracy,
-            "loss_exact": exact.loss,
-            "accuracy_exact": exact.accuracy,
+            "loss_exact": exact.loss if exact else None,
+            "accuracy_exact": exact.accuracy if exact else None,
             "models_per_second": models_per_second,
         }
         for evaluation in (exact, own):
-            self._require_finite(evaluation.loss, "held-out loss", step)
+            self._require_finite(evaluation.loss if evaluation else 0.0, "held-out loss", step)
         self.folder.append_row(row)
         tensors = {key: value.detach() for key, value in self.model.state_dict().items()}
         moments = checkpoint.optimizer_tensors(self.optimizer)
@@ -226,7 +241,7 @@ def describe(row: dict[str, Any], config: TrainConfig) -> str:
         config: the run's settings.
     """
     parts = [f"step {row['step']:>6}", f"loss {row['loss']:.4f}", f"accuracy {row['accuracy']:.3f}"]
-    if config.sampler != "exact":
+    if config.sampler != "exact" and row["loss_exact"] is not None:
         parts += [f"exact: loss {row['loss_exact']:.4f}", f"accuracy {row['accuracy_exact']:.3f}"]
     if row["models_per_second"]:
         parts.append(f"{row['models_per_second']:,.0f} models/s")

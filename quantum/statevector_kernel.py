@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from classical.random_kernel import GOLDEN, mix
 from quantum.statevector_parts import parts
 
 BYTES = (1 - 2 * ((np.arange(256)[:, None] >> np.arange(8)) & 1)).astype(np.int8).view(np.uint64).ravel()
@@ -50,14 +51,6 @@ class Kernels(NamedTuple):
 def _entry(function: Any) -> Any:
     """Compiled at its first call. Without a cache on disk: an installation may be read-only."""
     return njit(nogil=True, error_model="numpy")(function)
-
-
-@njit(forceinline=True, error_model="numpy")
-def _mix(x: Any) -> Any:
-    """SplitMix64's finaliser, as in `classical.random`."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
 
 
 @cache
@@ -129,7 +122,7 @@ def kernels(dtype: np.dtype[Any]) -> Kernels:
                 cumulative[x] = total
             seed = np.uint64(seeds[model])
             for r in range(rows):
-                random = _mix(seed + np.uint64(r + 1) * np.uint64(0x9E3779B97F4A7C15))
+                random = mix(seed + np.uint64(r + 1) * GOLDEN)
                 targets[r] = (np.float64(random >> np.uint64(12)) * 2.0**-52 + 2.0**-53) * total
                 index[r] = 0
             step = np.uint64(1 << n) >> np.uint64(1)

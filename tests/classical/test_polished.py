@@ -130,3 +130,15 @@ def test_ghost_seeds() -> None:
     model = batch(3)
     with pytest.raises(ValueError, match=r"shape \(groups, models\) = \(2, 2\)"):
         GhostSpin(ExactSampler()).sample(model, shots=4, seed=torch.zeros(2, 3, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_compiled_draws_are_those_in_torch(dtype: torch.dtype) -> None:
+    from classical.product import product_spins
+    from classical.random import uniforms
+
+    fields = 2 * torch.randn(2, 5, 7, generator=torch.Generator().manual_seed(0)).to(dtype)
+    seeds = torch.arange(-5, 5).reshape(2, 5) * 2**50
+    u = uniforms(seeds, 33 * 7).reshape(2, 5, 33, 7)
+    expected = torch.where(u < torch.sigmoid(2 * fields.double()).unsqueeze(2), 1, -1).to(torch.int8)
+    assert torch.equal(product_spins(fields, seeds, 33), expected)
