@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from importlib import import_module
 
-NAMES = ("exact", "training_step", "gradient_error", "estimators", "aer_batch", "statevector")
+NAMES = (
+    "exact",
+    "training_step",
+    "gradient_error",
+    "estimators",
+    "aer_batch",
+    "statevector",
+    "samplers",
+    "polish",
+    "mean_field",
+    "banded",
+    "durations",
+)
 
 
 def main() -> None:
