@@ -6,7 +6,7 @@ STAMP := $(VENV)/.set-up
 # pip's own find-links (a folder of wheels) is honoured where one is configured
 LINKS := $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 
-.PHONY: setup demo test test-slow lint types contracts docs notebooks bench check clean
+.PHONY: setup demo test test-slow lint types contracts docs notebooks bench browser check clean
 
 setup: $(STAMP)
 
@@ -45,6 +45,11 @@ bench: setup
 	$(BIN)/python -m benchmarks
 
 check: test lint types contracts docs notebooks test-slow
+
+# the browser that tests of reports drive; they skip, by name, where there is none
+browser:
+	command -v chromium || command -v chromium-browser || command -v google-chrome || \
+		(apt-get -qq update && apt-get -qq install --yes --no-install-recommends chromium)
 
 clean:
 	rm -rf $(VENV) docs/_build build dist
