@@ -34,7 +34,7 @@ from hybrid_attention.tasks.base import IGNORED, Batch, Task
 from hybrid_attention.transformer import Transformer
 
 FORMAT = "hybrid-attention hamiltonians 1"
-SEQUENCES = 8
+SEQUENCES = 32
 """Held-out sequences that are recorded, the same at every step."""
 RECORDING_SEED = 3
 _BY_LAYER = ("fields", "couplings", "upstream")

@@ -6,9 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from small_runs import small_config
 
 from classical import IsingModel
+from hybrid_attention import hamiltonians
 from hybrid_attention.errors import InputError
+from hybrid_attention.run import RunFolder
 from hybrid_attention.study.columns import COLUMNS
 from hybrid_attention.study.figures_of_merit import exact_law, variance_of_one_shot
 from hybrid_attention.study.grid import Source, cells
@@ -17,6 +20,7 @@ from hybrid_attention.study.measure import measure
 from hybrid_attention.study.run import run_study
 from hybrid_attention.study.settings import StudyConfig
 from hybrid_attention.study.storage import StudyFolder, read_results
+from hybrid_attention.train import train
 from quantum import AnnealSchedule, calibrate, response
 from tests.contract import anneal, boltzmann
 
@@ -250,3 +254,59 @@ def test_mean_field_gibbs_polish_and_noise_have_their_laws(tmp_path) -> None:
         frame(read_results(tmp_path / name))["gradient_relative_bias"].mean() for name in ("quiet", "noisy")
     )
     assert noisy > quiet + 0.05
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> RunFolder:
+    """A run that kept its Hamiltonians at steps 0, 3 and 6."""
+    folder = RunFolder(tmp_path_factory.mktemp("run") / "run")
+    train(small_config(export_every=3, couplings="position").resolved(), folder, progress=False)
+    return folder
+
+
+def of_a_run(run: RunFolder, **changes) -> StudyConfig:
+    settings = {"models": str(run.path), "spins": "4", "strengths": "0.05,1", "shots": "law"}
+    return tiny(**{**settings, **changes})
+
+
+def test_the_hamiltonians_of_a_run(run, tmp_path) -> None:
+    study = of_a_run(run, durations="4", calibrations="two-beta", at_steps="0,6", heads="1", instances=2)
+    run_study(study, StudyFolder(tmp_path / "study"), progress=False)
+    rows = frame(read_results(tmp_path / "study"))
+    assert len(rows) == 2 * 2
+    assert sorted(rows["step"].unique()) == [0, 6]
+    assert set(rows["head"]) == {1}
+    assert rows["strength"].isna().all()
+    kept = hamiltonians.load(run, 6)
+    given = instances(study, Source(4, 1.0, 6, 0, 1))
+    for i in range(2):
+        model = kept.model(0, 1, 3, i)
+        torch.testing.assert_close(given.model.fields[i : i + 1], model.fields)
+        torch.testing.assert_close(given.model.couplings[i : i + 1], model.couplings)
+        torch.testing.assert_close(given.upstream[i, 0], kept.upstream[0][i, 1, 3, :4].double())
+    # at the start there are no couplings, hence no coupling temperature to fit
+    start = rows[rows["step"] == 0]
+    assert start["beta_coupling_fit"].isna().all()
+    assert start["beta_field_fit"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"at_steps": "4"}, r"--at-steps names 4; --models .* has 0, 3, 6"),
+        ({"layers": "1"}, r"--layers names 1; --models .* has 0"),
+        ({"heads": "7"}, r"--heads names 7; --models .* has 0, 1"),
+        ({"spins": "9"}, r"--spins is 9, but the queries of --models .* see at most 4 keys"),
+    ],
+)
+def test_what_a_run_does_not_have(run, tmp_path, settings, message) -> None:
+    with pytest.raises(InputError, match=message):
+        run_study(of_a_run(run, **settings), StudyFolder(tmp_path / "study"), progress=False)
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_run_that_kept_nothing(tmp_path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    train(small_config(steps=1, eval_every=1).resolved(), folder, progress=False)
+    with pytest.raises(InputError, match="kept no Hamiltonians; train it with --export-every"):
+        run_study(of_a_run(folder), StudyFolder(tmp_path / "study"), progress=False)
