@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
-from hybrid_attention.report import with_error
 from hybrid_attention.study.curves import (
     COSINE,
     GRADIENT,
@@ -23,6 +24,7 @@ from hybrid_attention.study.summary import (
     Models,
     best_shots,
     means,
+    measured,
     series_name,
     series_of,
     several_samplers,
@@ -30,18 +32,19 @@ from hybrid_attention.study.summary import (
 )
 
 _KL_TITLE = "KL(exact ‖ law) (nats)"
+_NEAR = 0.7  # in the logarithm of the distance from 1: where a text would lie over a curve
+_COMPARABLE = 3000.0  # panels share an axis unless it would span more than this factor
 _COSTS = {
     "two_qubit_gates": "two-qubit gates of the circuit",
     "seconds": "seconds for the samples of one model",
 }
 
 
-def kl_figure(models: Models, study: StudyConfig) -> Figure | None:
+def kl_figure(models: Models) -> Figure | None:
     """KL against duration; the law's, so that shots play no part.
 
     Args:
         models: whose.
-        study: the settings.
     """
     series = every_series(best_shots(models.rows, KL.column), models.rows, KL)
     curves = by_duration(series, KL)
@@ -50,8 +53,8 @@ def kl_figure(models: Models, study: StudyConfig) -> Figure | None:
     panel = Panel("", duration_axis(models.rows), log_axis(_KL_TITLE, reach(curves)), curves)
     note = (
         "How far the law of the samples is from the Boltzmann law; lower is better. Points are means over models with "
-        "their standard errors. Horizontal lines, shaded likewise, are circuits and samplers that have no duration to "
-        "choose."
+        "their standard errors. Horizontal lines, shaded likewise where they are few, are circuits and samplers that "
+        "have no duration to choose."
     )
     return Figure("kl-duration", "KL against duration", note, [panel], table_head(_KL_TITLE), table_rows(series))
 
@@ -68,10 +71,13 @@ def cosine_figure(models: Models, study: StudyConfig) -> Figure | None:
     drawn = [(shots, curves) for shots, series in parts if (curves := by_duration(series, GRADIENT))]
     if not drawn:
         return None
-    y = cosine_axis([study.target, *(1.0 - value for _, curves in drawn for value in reach(curves))])
+    axes = [cosine_axis([study.target, *(1.0 - value for value in reach(curves))]) for _, curves in drawn]
+    every = cosine_axis([study.target, *(1.0 - value for _, curves in drawn for value in reach(curves))])
+    if every.high / every.low < _COMPARABLE:
+        axes = [every for _ in drawn]
     panels = [
-        Panel(shots_name(shots).capitalize(), duration_axis(models.rows), y, curves, [_target(study)])
-        for shots, curves in drawn
+        Panel(shots_name(shots).capitalize(), duration_axis(models.rows), y, curves, [_target(study, curves)])
+        for (shots, curves), y in zip(drawn, axes, strict=True)
     ]
     note = (
         "How well the estimated gradient points along the exact one; higher is better. The axis is logarithmic in the "
@@ -133,8 +139,8 @@ def shots_figure(models: Models, study: StudyConfig) -> Figure | None:
         chosen = own[own["duration"].isna() if pd.isna(duration) else own["duration"] == duration]
         name = series_name(key, many) + ("" if pd.isna(duration) else f", T = {duration:g}")
         found = means(chosen, COSINE, ["shots"])
-        lines = [(int(s), v, e, int(c)) for s, v, e, c in found[["shots", "value", "error", "count"]].to_numpy()]
-        rows += [[name, shots_name(shots), with_error(v, e), str(count)] for shots, v, e, count in lines]
+        lines = [(int(s), v, e, int(c)) for s, v, e, c in found[["shots", "value", "error", "number"]].to_numpy()]
+        rows += [[name, shots_name(shots), measured(v, e), str(count)] for shots, v, e, count in lines]
         points = [line for line in lines if line[0] > 0 and line[1] < 1.0]
         own_look = look[key] if look[key].symbol else Look(look[key].color, "triangle", look[key].dash)
         curves.append(
@@ -142,13 +148,13 @@ def shots_figure(models: Models, study: StudyConfig) -> Figure | None:
                 name,
                 [float(shots) for shots, *_ in points],
                 [1.0 - v for _, v, _, _ in points],
-                [f"cosine {with_error(v, e)}<br>{shots_name(shots)}" for shots, v, e, _ in points],
+                [f"cosine {measured(v, e)}<br>{shots_name(shots)}" for shots, v, e, _ in points],
                 own_look,
                 [e for _, _, e, _ in points],
             )
         )
     y = cosine_axis([study.target, *(1.0 - value for value in reach(curves))])
-    panel = Panel("", log_axis("shots for each model", numbers), y, curves, [_target(study)])
+    panel = Panel("", log_axis("shots for each model", numbers), y, curves, [_target(study, curves)])
     note = (
         "Each series at the duration at which its gradient is best with the most shots. Where a curve flattens, more "
         "shots no longer help: what is left is the anneal's own error."
@@ -175,12 +181,16 @@ def _cost_panel(
     if len(chosen) and chosen["shots"].iloc[0]:
         title += f", {shots_name(int(chosen['shots'].iloc[0]))}"
     table = [
-        [title, one.name, "–" if pd.isna(T) else f"{T:g}", f"{x_value:.4g}", with_error(value, error), str(int(count))]
+        [title, one.name, "–" if pd.isna(T) else f"{T:g}", f"{x_value:.4g}", measured(value, error), str(int(count))]
         for one in series
-        for T, x_value, value, error, count in one.means[["duration", cost, "value", "error", "count"]].to_numpy()
+        for T, x_value, value, error, count in one.means[["duration", cost, "value", "error", "number"]].to_numpy()
     ]
-    return Panel(title, x, y, curves, [_target(study)] if gradient else []), table
+    return Panel(title, x, y, curves, [_target(study, curves)] if gradient else []), table
 
 
-def _target(study: StudyConfig) -> Rule:
-    return Rule(1.0 - study.target, f"target {study.target:g}")
+def _target(study: StudyConfig, curves: list[Curve]) -> Rule:
+    """The target, its text at the left unless curves begin there."""
+    goal = 1.0 - study.target
+    begins = [curve.y[0] for curve in curves if not curve.level]
+    crowded = any(abs(math.log(height / goal)) < _NEAR for height in begins)
+    return Rule(goal, f"target {study.target:g}", early=not crowded)

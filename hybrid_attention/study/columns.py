@@ -47,6 +47,9 @@ COLUMNS: dict[str, Column] = {
     "shots": Column("integer", "shots", "for each model; 0 is the law itself, infinitely many"),
     "instance": Column("integer", "1", "which model of the distribution"),
     "seed": Column("integer", "1", "of the shots, or of the training run"),
+    "outside_design": Column(
+        "integer", "1", "1 where the model is outside the range that the schedule was designed for"
+    ),
     "kl": Column("number", "nats", "KL(exact ‖ law)"),
     "total_variation": Column("number", "1", "between exact and law"),
     "mean_error": Column("number", "1", "root mean square over spins of ⟨s⟩ − exact"),

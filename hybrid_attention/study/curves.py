@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import pandas as pd
 
-from hybrid_attention.report import with_error
 from hybrid_attention.study.drawing import Axis, Curve, Look, log_axis, looks
-from hybrid_attention.study.summary import Key, means, series_name, series_of, several_samplers
+from hybrid_attention.study.summary import Key, means, measured, series_name, series_of, several_samplers
 
 DURATION = "duration T (ħ / largest transverse field)"
 COSINE = "gradient_cosine"
 _TINY = 1e-12  # a distance from 1, or a KL, that is rounding alone has no place on a logarithmic axis
+_MOST_SHADED = 4  # levels beyond which their errors, one over the other, would hide the rest
 _LONE_SYMBOL = "triangle"
 
 
@@ -49,7 +50,7 @@ class Series(NamedTuple):
         key: its settings.
         name: in words.
         look: how it is drawn.
-        means: duration, value, error, count, and the mean of trotter_steps, two_qubit_gates and seconds.
+        means: duration, value, error, number, and the mean of trotter_steps, two_qubit_gates and seconds.
     """
 
     key: Key
@@ -76,7 +77,7 @@ def every_series(rows: pd.DataFrame, among: pd.DataFrame, quantity: Quantity) ->
 
 
 def by_duration(series: list[Series], quantity: Quantity) -> list[Curve]:
-    """A curve for each series with durations, a level for each without.
+    """A curve for each series with durations, a level for each without; many levels have no errors.
 
     Args:
         series: of `every_series`.
@@ -88,7 +89,8 @@ def by_duration(series: list[Series], quantity: Quantity) -> list[Curve]:
         if len(shown):
             level = bool(shown["duration"].isna().all())
             found.append(_curve(one, shown, quantity, [] if level else list(shown["duration"]), one.look))
-    return found
+    crowded = sum(curve.level for curve in found) > _MOST_SHADED
+    return [replace(curve, error=[]) if crowded and curve.level else curve for curve in found]
 
 
 def by_cost(series: list[Series], quantity: Quantity, cost: str) -> list[Curve]:
@@ -129,8 +131,8 @@ def table_rows(series: list[Series]) -> list[list[str]]:
             _number(row.duration),
             _number(row.trotter_steps),
             _number(row.two_qubit_gates),
-            with_error(row.value, row.error),
-            str(int(row.count)),
+            measured(row.value, row.error),
+            str(int(row.number)),
         ]
         for one in series
         for row in _records(one.means)
@@ -150,7 +152,7 @@ class _Record(NamedTuple):
     duration: float
     value: float
     error: float
-    count: int
+    number: int
     trotter_steps: float
     two_qubit_gates: float
     seconds: float
@@ -171,7 +173,7 @@ def _hover(row: _Record, quantity: Quantity) -> str:
     parts += [] if pd.isna(row.trotter_steps) else [f"K = {row.trotter_steps:g}"]
     parts += [] if pd.isna(row.two_qubit_gates) else [f"{row.two_qubit_gates:,.0f} two-qubit gates"]
     parts += [] if pd.isna(row.seconds) else [f"{row.seconds:.2g} s for each model"]
-    value = f"{quantity.name} {with_error(row.value, row.error)}{quantity.unit}"
+    value = f"{quantity.name} {measured(row.value, row.error)}{quantity.unit}"
     return "<br>".join([value, ", ".join(parts[:2]), *parts[2:]] if parts else [value])
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from hybrid_attention.study.summary import Key
+from hybrid_attention.study.summary import SUPERSCRIPTS, Key
 
 INK, GRID, SOFT = "#22303c", "#e4e7eb", "#5b6875"
 BLUE, VERMILION, GREEN, SKY, PINK, AMBER = "#0072b2", "#d55e00", "#009e73", "#56b4e9", "#cc79a7", "#e69f00"
@@ -15,9 +15,10 @@ WINE, INDIGO, GRAY = "#882255", "#332288", "#7a8490"
 _CALIBRATIONS = {"one-beta": (VERMILION, "diamond"), "two-beta": (BLUE, "circle"), "tuned": (GREEN, "square")}
 _OTHERS = ((PINK, "dot"), (WINE, "dashdot"), (INDIGO, "dash"), (AMBER, "dot"), (GRAY, "dashdot"), (SKY, "dash"))
 _FURTHER_DASHES = ("solid", "dash", "dot", "dashdot")
-_STEPS = (1, 2, 5)
-_MANY_DECADES = 2.6  # beyond them only powers of ten are marked
-_COSINES = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999)
+_MARKS = ((1.0, (1, 2, 3, 5, 7)), (3.2, (1, 2, 5)), (math.inf, (1,)))
+"""Up to how many decades which numbers of each are marked."""
+_SHOWN_SHARE = 0.3  # of a value: how far down its error bar is sure to be in sight
+_PLAIN_FROM = 1e-4  # smaller numbers are written as powers of ten
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,15 @@ class Rule:
     Args:
         value: where.
         text: what it is.
-        vertical: whether at an x rather than a y.
+        vertical: whether at an x rather than a y; the text is at its foot.
+        early: whether the text is at the left: of the panel, or of a vertical line.
         below: whether a horizontal line's text is under it.
     """
 
     value: float
     text: str
     vertical: bool = False
+    early: bool = False
     below: bool = False
 
 
@@ -166,6 +169,16 @@ def looks(keys: list[Key]) -> dict[Key, Look]:
     return found
 
 
+def with_subscripts(text: str, form: str) -> str:
+    """β_h and β_J as whoever draws writes subscripts.
+
+    Args:
+        text: with plain names.
+        form: of a name, {} in place of its index.
+    """
+    return text.replace("β_h", form.format("h")).replace("β_J", form.format("J"))
+
+
 def log_axis(title: str, values: Iterable[float], room: float = 0.04) -> Axis:
     """A logarithmic axis around some values, marked at 1, 2 and 5 or at powers of ten.
 
@@ -187,10 +200,17 @@ def log_ticks(low: float, high: float) -> tuple[tuple[float, str], ...]:
         low: its lower end.
         high: its upper end.
     """
-    steps = _STEPS if math.log10(high / low) < _MANY_DECADES else (1,)
+    steps = next(numbers for most, numbers in _MARKS if math.log10(high / low) <= most)
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     every = [step * 10.0**decade for decade in decades for step in steps]
-    return tuple((value, f"{value:g}") for value in every if low <= value <= high)
+    return tuple((value, _written(value)) for value in every if low <= value <= high)
+
+
+def _written(value: float) -> str:
+    if value >= _PLAIN_FROM * 0.99:
+        return f"{value:g}"
+    digit, _, power = f"{value:.0e}".partition("e")
+    return ("" if digit == "1" else f"{digit}·") + "10" + str(int(power)).translate(SUPERSCRIPTS)
 
 
 def cosine_axis(cosines: Iterable[float]) -> Axis:
@@ -201,8 +221,9 @@ def cosine_axis(cosines: Iterable[float]) -> Axis:
     """
     low, high = _ends([1.0 - value for value in cosines])
     low, high = low / 1.25, high * 1.15
-    marks = [cosine for cosine in _COSINES if low <= 1.0 - cosine <= high]
-    return Axis("gradient cosine (1 is exact)", low, high, flipped=True, ticks=tuple((1 - c, f"{c:g}") for c in marks))
+    marks = [distance for distance, _ in log_ticks(low, high)]
+    ticks = tuple((distance, f"{1.0 - distance:.12g}") for distance in marks)
+    return Axis("gradient cosine (1 is exact)", low, high, flipped=True, ticks=ticks)
 
 
 def linear_axis(title: str, values: Iterable[float], room: float = 0.06) -> Axis:
@@ -230,7 +251,21 @@ def reach(curves: list[Curve]) -> list[float]:
         for value, error in zip(curve.y, errors, strict=True):
             width = 0.0 if math.isnan(error) else error
             # on a logarithmic axis an error bar that passes 0 has no end
-            found += [value, value + width, *([value - width] if value > 2 * width else [])]
+            found += [value, value + width, max(value - width, value * _SHOWN_SHARE)]
+    return found
+
+
+def both_ends(curves: list[Curve]) -> list[float]:
+    """Values of curves with both ends of their error bars, for a linear axis.
+
+    Args:
+        curves: of a panel.
+    """
+    found = []
+    for curve in curves:
+        for value, error in zip(curve.y, curve.error or [0.0] * len(curve.y), strict=True):
+            width = 0.0 if math.isnan(error) else error
+            found += [value - width, value + width]
     return found
 
 

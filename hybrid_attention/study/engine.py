@@ -48,7 +48,10 @@ def compute(cells: list[Cell], work: Work, workers: int, scheduler: str) -> Iter
     from distributed import as_completed
 
     with _client(min(workers, len(cells)), scheduler) as client:
-        futures = {client.submit(work, cell, key=cell.name, pure=False): cell for cell in cells}
+        futures = {
+            client.submit(work, cell, key=cell.name, pure=False, priority=-place): cell
+            for place, cell in enumerate(cells)  # in the order of the grid: training runs, which take longest, last
+        }
         for future in as_completed(list(futures)):
             yield futures[future], future.result()
             future.release()
@@ -76,7 +79,6 @@ def _client(workers: int, scheduler: str) -> Iterator[Client]:
 
     quiet = {
         "distributed.scheduler.allowed-failures": ALLOWED_DEATHS,
-        "distributed.worker.daemon": False,
         "distributed.admin.large-graph-warning-threshold": "1GB",
     }
     with dask.config.set(quiet):

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from hybrid_attention.report import with_error
 from hybrid_attention.study.grid import ANNEALS
 from hybrid_attention.study.settings import StudyConfig
 from hybrid_attention.study.summary import (
@@ -20,6 +19,7 @@ from hybrid_attention.study.summary import (
     best_shots,
     key_of,
     means,
+    measured,
     of_whom,
     only_linear,
     series_name,
@@ -46,14 +46,14 @@ class Answer:
     lost_again: tuple[float, ...] = ()
 
 
-def headline(table: pd.DataFrame, study: StudyConfig) -> str:
-    """One statement for every number of spins, and for training where there was any.
+def statements(table: pd.DataFrame, study: StudyConfig) -> list[str]:
+    """The answer: a statement for every number of spins, and for training where there was any.
 
     Args:
         table: of the study.
         study: its settings.
     """
-    return " ".join([*_gradient_statements(table, study), *training_statements(table)])
+    return [*_gradient_statements(table, study), *training_statements(table)]
 
 
 def answer(rows: pd.DataFrame, target: float) -> Answer | None:
@@ -114,16 +114,16 @@ def statement(models: Models, study: StudyConfig) -> str:
     linear, others = answer(rows, study.target), _other_schedules(rows, study.target)
     goal = f"To reach a gradient cosine of {study.target:g} {place}"
     if linear is None:
-        opening = f"A gradient cosine of {study.target:g} {place}: no linear anneal was studied."
+        opening = f"{place[0].upper()}{place[1:]}, no linear anneal was studied."
         return opening + (f" {others[0].upper()}{others[1:]}." if others else "")
-    best = f"{with_error(linear.best['value'], linear.best['error'])} at {_setting(linear.best)}"
+    best = f"{measured(linear.best['value'], linear.best['error'])} at {_setting(linear.best)}"
     if linear.reached is None:
         near = linear.best["value"] >= study.target
         noise = ": above the target, but by less than its standard error" if near else ""
         first = f"{goal}, none of the linear anneals was long enough; the best reaches {best}{noise}."
     else:
         reached = linear.reached
-        value = with_error(reached["value"], reached["error"])
+        value = measured(reached["value"], reached["error"])
         first = f"{goal}, anneal for at least {_setting(reached)}: it reaches {value}"
         if math.isnan(reached["error"]):
             first += " (one model, so no error is known)"
@@ -168,7 +168,7 @@ def _other_schedules(rows: pd.DataFrame, target: float) -> str:
         return ""
     reaching = found[reaches(found, target)].sort_values(["trotter_steps", "value"], ascending=[True, False])
     row = (reaching if len(reaching) else found.sort_values("value", ascending=False)).iloc[0]
-    value = with_error(row["value"], row["error"])
+    value = measured(row["value"], row["error"])
     key = key_of(row[name] for name in SERIES)
     if key[2] is None:
         return f"{series_name(key)} reaches {value}"

@@ -45,6 +45,9 @@ def measure(cell: Cell, study: StudyConfig) -> list[Row]:
     setting = {**setting_columns(cell, study), **circuit_columns(cell)}
     law = _law(sampler, model) if study.exact else None
     common = [dict(setting) for _ in range(model.groups)]
+    anneal = cell.setting.anneal()
+    if anneal is not None and anneal.design is not None:
+        _put(common, "outside_design", (~anneal.design.inside(model)).long().flatten())
     reference: Tensor | None = None
     if law is not None:
         exact = figures.exact_law(model)
@@ -63,7 +66,7 @@ def measure(cell: Cell, study: StudyConfig) -> list[Row]:
         _judge_samples(own, setting, samples, model, law, exact if law is not None else None)
         if law is not None and reference is not None:
             found = figures.gradient(rule, samples, model, upstream)
-            _put(own, "gradient_cosine", torch.nn.functional.cosine_similarity(found, reference, dim=-1))
+            _put(own, "gradient_cosine", _cosine(found, reference))
             _put(own, "gradient_relative_error", _relative(found, reference))
             if study.estimator == "covariance":
                 spread = figures.variance_of_one_shot(law, upstream) / reference.square().sum(-1)
@@ -173,6 +176,11 @@ def _draws(study: StudyConfig) -> Iterator[tuple[int, int]]:
     for shots in study.shot_list:
         for seed in range(study.seeds if shots else 1):
             yield shots, seed
+
+
+def _cosine(found: Tensor, reference: Tensor) -> Tensor:
+    """Cosine of the angle between gradients; nan where either vanishes, as where no loss depends on a query."""
+    return (found * reference).sum(-1) / (found.norm(dim=-1) * reference.norm(dim=-1))
 
 
 def _relative(found: Tensor, reference: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,7 @@ from hybrid_attention.study.measure import measure
 from hybrid_attention.study.settings import StudyConfig
 from hybrid_attention.study.storage import StudyFolder
 from hybrid_attention.study.training import train_cell
+from quantum import DesignRangeWarning
 
 _Measure = Callable[[Cell, StudyConfig], list[dict[str, Any]]]
 
@@ -89,6 +91,8 @@ def _rows(cell: Cell, study: StudyConfig, folder: Path, measure: _Measure) -> li
         torch.set_num_threads(1)
         if cell.kind == "training":
             return train_cell(cell, study, StudyFolder(folder).run_folder(cell))
-        return measure(cell, study)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DesignRangeWarning)  # the column outside_design says it of every model
+            return measure(cell, study)
     finally:
         torch.set_num_threads(threads)

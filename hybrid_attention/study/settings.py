@@ -33,7 +33,7 @@ class StudyConfig:
     """random, or a training run whose Hamiltonians are studied (train --export-every keeps them)."""
     spins: str = "8"
     """Numbers of spins of the models; with a run, which queries (a query that sees n keys has n spins)."""
-    durations: str = "0.5:20:log10"
+    durations: str = "0.5:40:log12"
     """Durations T of linear anneals: a list, or FROM:TO:logN or FROM:TO:linN for N of them."""
     trotter_steps: str = "4T"
     """Trotter steps K of linear anneals: a number, or a number for each unit of duration (4T; at least 8)."""
@@ -92,8 +92,9 @@ class StudyConfig:
         _require(self.field_scale + self.coupling_scale > 0, "field_scale", self.field_scale, "one scale must exceed 0")
         _require(0 < self.target < 1, "target", self.target, "give a number between 0 and 1")
         _require(self.text == "" or self.train == "text", "text", self.text, "it goes with --train text")
-        for values in (self.strength_list, self.duration_list, self.polish_list, self.shot_list, self.spin_list):
-            assert values
+        lists = ("strength_list", "duration_list", "polish_list", "shot_list", "spin_list")
+        for name in lists:
+            getattr(self, name)  # each is checked as it is read
         most = max(self.spin_list)
         if self.exact:
             fix = f"give at most {LARGEST_LAW}, or add --no-exact to go without the comparison"
@@ -143,7 +144,7 @@ class StudyConfig:
     @property
     def shot_list(self) -> list[int]:
         """Numbers of shots, 0 for the law itself."""
-        found = []
+        found: list[int] = []
         for part in _parts("shots", self.shots):
             found += [0] if part == LAW else _numbers("shots", part, int, 2)
         return found

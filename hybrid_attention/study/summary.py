@@ -6,6 +6,7 @@ averaged within an instance first; the standard error is that of the mean over i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,17 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from hybrid_attention.config import PRESET
+from hybrid_attention.report import with_error
 from hybrid_attention.study.grid import ANNEALS
-from hybrid_attention.study.settings import StudyConfig
+from hybrid_attention.study.settings import SAMPLERS, StudyConfig
 
 SERIES = ["sampler", "polish", "schedule", "calibration"]
 """Columns that make one series of a figure; what varies along it is the duration."""
 LINEAR = "linear"
 Key = tuple[str, int, str | None, str | None]
 """Values of the columns of `SERIES`, None for null."""
+_SMALL = 1e-3
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _RANK = ("one-beta", "two-beta", "tuned", "none")
 
 
@@ -54,12 +58,12 @@ class Mean(NamedTuple):
     Args:
         value: the mean.
         error: its standard error; nan for one instance.
-        count: how many instances.
+        number: how many instances.
     """
 
     value: float
     error: float
-    count: int
+    number: int
 
 
 def split(table: pd.DataFrame) -> list[Models]:
@@ -76,8 +80,8 @@ def split(table: pd.DataFrame) -> list[Models]:
             chosen = own[own["strength"] == strength]
             name, key = f"{spins} spins, strength {strength:g}", f"n{spins}-strength{strength:g}"
             found.append(Models(name, key, chosen, int(spins), float(strength), None))
-        for step in sorted(own["step"].dropna().astype(int).unique(), reverse=True):
-            found.append(_of_a_run(own[own["step"] == step], int(spins), int(step)))
+        steps = sorted(own["step"].dropna().astype(int).unique(), reverse=True)
+        found += [_of_a_run(own[own["step"] == step], int(spins), int(step)) for step in steps]
     for whole in [models for models in found if models.step is not None]:
         places = sorted(set(zip(whole.rows["layer"].astype(int), whole.rows["head"].astype(int), strict=True)))
         for layer, head in places if len(places) > 1 else []:
@@ -104,12 +108,12 @@ def means(rows: pd.DataFrame, value: str, by: list[str]) -> pd.DataFrame:
         by: columns that tell the groups apart; nulls make groups, too.
 
     Returns:
-        A row for each group that has values: its columns, then value, error and count.
+        A row for each group that has values: its columns, then value, error and number.
     """
     known = rows[rows[value].notna()]
     single = known.groupby([*by, "instance"], dropna=False, sort=True)[value].mean().reset_index()
     grouped = single.groupby(by, dropna=False, sort=True)[value]
-    return grouped.agg(value="mean", error="sem", count="count").reset_index()
+    return grouped.agg(value="mean", error="sem", number="count").reset_index()
 
 
 def mean(rows: pd.DataFrame, value: str) -> Mean:
@@ -136,6 +140,20 @@ def paired(first: pd.DataFrame, second: pd.DataFrame, value: str) -> Mean:
     one, other = (rows.groupby("instance")[value].mean() for rows in (first, second))
     difference = (one - other).dropna()
     return Mean(float(difference.mean()), float(difference.sem()), len(difference))
+
+
+def measured(value: float, error: float) -> str:
+    """A number and its standard error to the error's second digit, small ones with a power of ten.
+
+    Args:
+        value: the number.
+        error: its standard error, nan for none.
+    """
+    if value == 0 or abs(value) >= _SMALL or not math.isfinite(value):
+        return with_error(value, error)
+    power = math.floor(math.log10(abs(value)))
+    text = with_error(value / 10.0**power, error / 10.0**power)
+    return (f"({text})" if "±" in text else text) + "·10" + str(power).translate(SUPERSCRIPTS)
 
 
 def best_shots(rows: pd.DataFrame, value: str) -> pd.DataFrame:
@@ -186,7 +204,8 @@ def _place(item: tuple[Key, pd.DataFrame]) -> tuple:
     kind = 2 if schedule is None else int(schedule != LINEAR)
     rank = _RANK.index(calibration) if calibration in _RANK else len(_RANK)
     steps = item[1]["trotter_steps"].iloc[0] if kind == 1 else 0
-    return kind, sampler, polish, rank, steps, schedule or ""
+    who = SAMPLERS.index(sampler) if sampler in SAMPLERS else len(SAMPLERS)
+    return kind, who, polish, rank, steps, schedule or ""
 
 
 def series_name(key: Key, several_samplers: bool = False) -> str:
@@ -200,7 +219,7 @@ def series_name(key: Key, several_samplers: bool = False) -> str:
     if schedule is None:
         name = sampler if sampler != "exact" else "exact samples"
     elif schedule == LINEAR:
-        name = calibration if calibration != "none" else "no calibration"
+        name = calibration if calibration and calibration != "none" else "no calibration"
     elif schedule.startswith(PRESET):
         steps, _, wide = schedule.removeprefix(PRESET).partition("-")
         name = f"designed, K = {steps}" + (f" {wide}" if wide else "")
@@ -237,5 +256,5 @@ def of_whom(models: Models, study: StudyConfig) -> str:
         study: the settings.
     """
     if models.step is None:
-        return f"at {models.spins} spins"
+        return f"at {models.spins} spin{'s' if models.spins > 1 else ''}"
     return f"for the {models.spins}-key Hamiltonians of {Path(study.models).name} at step {models.step}"

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
-from hybrid_attention.report import with_error
 from hybrid_attention.study.curves import DURATION
 from hybrid_attention.study.drawing import (
     AMBER,
@@ -17,19 +16,19 @@ from hybrid_attention.study.drawing import (
     INK,
     VERMILION,
     WINE,
+    Axis,
     Curve,
     Figure,
     Look,
     Panel,
     Rule,
+    both_ends,
     linear_axis,
     log_axis,
-    log_ticks,
     reach,
 )
-from hybrid_attention.study.drawing import Axis
 from hybrid_attention.study.grid import ANNEALS
-from hybrid_attention.study.summary import Mean, Models, best_shots, mean, only_linear, shots_name
+from hybrid_attention.study.summary import Mean, Models, best_shots, mean, measured, only_linear, shots_name
 from quantum import AnnealSchedule, response
 
 HOLDS = 0.05
@@ -52,7 +51,7 @@ def temperature_figure(kinds: list[Models]) -> Figure | None:
         return None
     calibration = groups[0][1]["calibration"].iloc[0]
     first = groups[0][1]
-    x = log_axis(DURATION, [*_FINE, *first["duration"]], room=0.0)
+    x = log_axis(DURATION, [*_FINE, *first["duration"]], room=0.01)
     panels = [_temperatures(groups, x), _ratio(groups, x), _agreement(groups)]
     shots = int(first["shots"].iloc[0])
     uncalibrated = "without calibration" if calibration == "none" else f"with the {calibration} calibration"
@@ -90,7 +89,7 @@ def agreement(rows: pd.DataFrame) -> pd.DataFrame:
         rows: of `fitted_rows`.
 
     Returns:
-        duration, part ("field" or "coupling"), value, error, count, and whether the two agree: within `HOLDS`, or
+        duration, part ("field" or "coupling"), value, error, number, and whether the two agree: within `HOLDS`, or
         beyond it by less than two standard errors.
     """
     found = []
@@ -139,7 +138,9 @@ def _temperatures(groups: list[tuple[str, pd.DataFrame]], x: Axis) -> Panel:
             look = Look(color, shape, hollow=part == "coupling", line=False)
             curves.append(_points(f"{symbol} fitted, {who}", found, look, symbol))
     y_axis = log_axis("inverse temperature (1)", reach(curves[:2]) + [v for c in curves[2:] for v in c.y])
-    return Panel("Temperatures", x, y_axis, curves, [Rule(crossing(), f"T = {crossing():.2f}", vertical=True)])
+    return Panel(
+        "Temperatures", x, y_axis, curves, [Rule(crossing(), f"β_h = β_J at T = {crossing():.2f}", vertical=True)]
+    )
 
 
 def _ratio(groups: list[tuple[str, pd.DataFrame]], x: Axis) -> Panel:
@@ -156,9 +157,9 @@ def _ratio(groups: list[tuple[str, pd.DataFrame]], x: Axis) -> Panel:
     rules = [
         Rule(_SHORT, "2: short anneals"),
         Rule(_LONG, "1/√2: long anneals", below=True),
-        Rule(crossing(), f"equal at T = {crossing():.2f}", vertical=True),
+        Rule(crossing(), f"T = {crossing():.2f}", vertical=True, early=True),
     ]
-    y_axis = linear_axis("β_J/β_h (1)", [0.55, 2.1, *(v for curve in curves for v in curve.y)], room=0.03)
+    y_axis = linear_axis("β_J/β_h (1)", [0.5, 2.1, *(v for curve in curves for v in curve.y)], room=0.03)
     return Panel("Ratio of the two temperatures", x, y_axis, curves, rules)
 
 
@@ -173,8 +174,8 @@ def _agreement(groups: list[tuple[str, pd.DataFrame]]) -> Panel:
             drawn = Look(look.color, look.symbol, "dash" if hollow else "solid", hollow)
             curves.append(_points(f"{symbol}, {who}", points, drawn, f"{symbol} fitted/predicted"))
     durations = [value for _, rows in groups for value in rows["duration"]]
-    y_axis = linear_axis("fitted / predicted (1)", [0.8, 1.2, *reach(curves)])
-    zone = (1.0 - HOLDS, 1.0 + HOLDS, f"linear response holds to {HOLDS:.0%}")
+    y_axis = linear_axis("fitted / predicted (1)", [0.8, 1.2, *both_ends(curves)])
+    zone = (1.0 - HOLDS, 1.0 + HOLDS, f"linear response to {HOLDS:.0%}")
     return Panel("Where linear response holds", log_axis(DURATION, durations), y_axis, curves, zone=zone)
 
 
@@ -184,7 +185,7 @@ def _group_looks(count: int) -> list[Look]:
 
 
 def _points(name: str, found: list[tuple[float, Mean]], look: Look, symbol: str) -> Curve:
-    hover = [f"{symbol} = {with_error(m.value, m.error)}<br>T = {T:g}" for T, m in found]
+    hover = [f"{symbol} = {measured(m.value, m.error)}<br>T = {T:g}" for T, m in found]
     errors = [m.error for _, m in found]
     return Curve(name, [T for T, _ in found], [m.value for _, m in found], hover, look, errors)
 
@@ -196,7 +197,7 @@ def _table(groups: list[tuple[str, pd.DataFrame]]) -> list[list[str]]:
             line = [who, f"{duration:g}"]
             for part, _ in _PARTS:
                 fit = mean(own, f"beta_{part}_fit")
-                line += [f"{own[f'beta_{part}'].iloc[0]:.4f}", with_error(fit.value, fit.error)]
+                line += [f"{own[f'beta_{part}'].iloc[0]:.4f}", measured(fit.value, fit.error)]
             ratio = mean(own.assign(ratio=own["beta_coupling_fit"] / own["beta_field_fit"]), "ratio")
-            table.append([*line, with_error(ratio.value, ratio.error)])
+            table.append([*line, measured(ratio.value, ratio.error)])
     return table

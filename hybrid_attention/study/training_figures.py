@@ -6,21 +6,20 @@ import math
 
 import pandas as pd
 
-from hybrid_attention.report import with_error
 from hybrid_attention.study.curves import duration_axis
-from hybrid_attention.study.drawing import INK, Axis, Curve, Figure, Look, Panel, Rule, linear_axis, looks, reach
-from hybrid_attention.study.summary import key_of, series_name, series_of, several_samplers, SERIES
+from hybrid_attention.study.drawing import INK, Axis, Curve, Figure, Look, Panel, Rule, both_ends, linear_axis, looks
+from hybrid_attention.study.summary import SERIES, key_of, measured, series_name, series_of, several_samplers
 from hybrid_attention.study.training_summary import WITHIN, training_means
 
 _TITLES = {
-    "loss": "loss, held out (nats)",
     "difference": "loss − loss of exact samples (nats)",
+    "loss": "loss, held out (nats)",
     "accuracy": "accuracy, held out (share of targets)",
 }
 
 
 def training_figure(table: pd.DataFrame, spins: int) -> Figure | None:
-    """Loss, its difference to exact samples, and accuracy against duration, with 95 % intervals over seeds.
+    """Loss, its difference to exact samples, and accuracy against duration, with 95% intervals over seeds.
 
     Args:
         table: of the study.
@@ -38,7 +37,7 @@ def training_figure(table: pd.DataFrame, spins: int) -> Figure | None:
     seeds = int(found["seeds"].max())
     note = (
         f"Trained on {first['task']} for {first['training_steps']:.0f} steps at every setting and evaluated with exact "
-        f"sums on held-out sequences. Error bars are 95 % intervals (Student's t) over {seeds} "
+        f"sums on held-out sequences. Error bars are 95% intervals (Student's t) over {seeds} "
         f"seed{'s' if seeds > 1 else ''}; exact samples are independent samples of the Boltzmann law, with as many "
         "shots. Differences to them are taken seed by seed, as runs with the same seed share data and first "
         f"parameters; inside the band they are at most {WITHIN} nats."
@@ -48,7 +47,7 @@ def training_figure(table: pd.DataFrame, spins: int) -> Figure | None:
         [
             series_name(row["series"], many),
             "–" if pd.isna(row["duration"]) else f"{row['duration']:g}",
-            *(with_error(row[name], row[f"{name}_half"]) for name in ("loss", "difference", "accuracy")),
+            *(measured(row[name], row[f"{name}_half"]) for name in ("loss", "difference", "accuracy")),
             str(row["seeds"]),
         ]
         for _, row in found.iterrows()
@@ -69,7 +68,7 @@ def _panel(found: pd.DataFrame, name: str, x: Axis, look: dict, many: bool) -> P
         values = [float(value) for value in own[name]]
         errors = [float(value) for value in own[f"{name}_half"]]
         curves.append(Curve(series_name(key, many), durations, values, hover, drawn, errors))
-    extent = reach(curves) + [v - e for c in curves for v, e in zip(c.y, c.error, strict=True) if not math.isnan(e)]
+    extent = both_ends(curves)
     if name != "difference":
         return Panel(name.capitalize(), x, linear_axis(_TITLES[name], extent), curves)
     y = linear_axis(_TITLES[name], [-1.6 * WITHIN, 1.6 * WITHIN, *extent])
@@ -80,6 +79,6 @@ def _panel(found: pd.DataFrame, name: str, x: Axis, look: dict, many: bool) -> P
 def _hover(row: pd.Series, name: str) -> str:
     unit = "" if name == "accuracy" else " nats"
     half = row[f"{name}_half"]
-    spread = " (one seed)" if math.isnan(half) else " (95 %)"
+    spread = " (one seed)" if math.isnan(half) else " (95%)"
     place = "" if pd.isna(row["duration"]) else f"<br>T = {row['duration']:g}"
-    return f"{name} {with_error(row[name], half)}{unit}{spread}{place}"
+    return f"{name} {measured(row[name], half)}{unit}{spread}{place}"

@@ -8,23 +8,23 @@ from __future__ import annotations
 import math
 
 import pandas as pd
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from hybrid_attention.study.summary import SERIES, key_of, series_name
 
 WITHIN = 0.015
 """Nats that a loss may differ from that of exact samples."""
-_LEVEL = 0.975  # of each end, so that the interval holds 95 %
+_LEVEL = 0.975  # of each end, so that the interval holds 95%
 
 
 def half_width(values: pd.Series) -> float:
-    """Half of the 95 % interval of a mean, by Student's t; nan for one value.
+    """Half of the 95% interval of a mean, by Student's t; nan for one value.
 
     Args:
         values: one for each seed.
     """
     count = len(values)
-    return float(student.ppf(_LEVEL, count - 1) * values.std(ddof=1) / math.sqrt(count)) if count > 1 else math.nan
+    return float(stdtrit(count - 1, _LEVEL) * values.std(ddof=1) / math.sqrt(count)) if count > 1 else math.nan
 
 
 def training_means(table: pd.DataFrame) -> pd.DataFrame:
@@ -35,7 +35,7 @@ def training_means(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A row for each number of spins and setting: its columns; loss, accuracy and difference (of the loss to exact
-        samples) with their 95 % half-widths `*_half`; and the number of seeds.
+        samples) with their 95% half-widths `*_half`; and the number of seeds.
     """
     rows = table[table["kind"] == "training"]
     found = []
@@ -74,14 +74,15 @@ def _statement(found: pd.DataFrame, task: str, spins: int) -> str:
     seeds = int(sampled["seeds"].min())
     if seeds < 2:
         return f"{place}, one seed gives no interval for the loss; give --seeds 3 or more."
-    aim = f"within {WITHIN} nats of exact samples (95 % interval over {seeds} seeds)"
+    aim = f"within {WITHIN} nats of exact samples (95% interval over {seeds} seeds)"
     good = linear[_within(linear)]
     rest = sampled[sampled["schedule"] != "linear"]
     also = [_name(row) for _, row in rest[_within(rest)].iterrows()]
     tail = f" So does {' and '.join(also)}." if also and len(good) else ""
     if len(good):
         row = good.iloc[0]
-        return f"{place}, the shortest anneal whose loss lies {aim} has T = {row['duration']:g} ({row['calibration']}).{tail}"
+        shortest = f"T = {row['duration']:g} ({row['calibration']})"
+        return f"{place}, the shortest anneal whose loss lies {aim} has {shortest}.{tail}"
     if also:
         return f"{place}, the loss lies {aim} for {' and '.join(also)}, and for no linear anneal."
     row = sampled.loc[(sampled["difference"].abs() + sampled["difference_half"]).idxmin()]

@@ -310,3 +310,22 @@ def test_a_run_that_kept_nothing(tmp_path) -> None:
     train(small_config(steps=1, eval_every=1).resolved(), folder, progress=False)
     with pytest.raises(InputError, match="kept no Hamiltonians; train it with --export-every"):
         run_study(of_a_run(folder), StudyFolder(tmp_path / "study"), progress=False)
+
+
+def test_a_gradient_that_vanishes_has_no_direction() -> None:
+    from hybrid_attention.study.measure import _cosine
+
+    found = _cosine(
+        torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]]), torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 2.0]])
+    )
+    assert found.isnan().tolist() == [True, False, True]
+    assert float(found[1]) == pytest.approx(0.5**0.5)
+
+
+def test_models_outside_a_designs_range_are_marked() -> None:
+    study = tiny(schedules="preset:8", shots="law", strengths="1")
+    marks = {}
+    for strength in (0.5, 20.0):
+        (cell,) = cells(study, [Source(3, strength)])
+        marks[strength] = {row["outside_design"] for row in measure(cell, study)}
+    assert marks == {0.5: {0}, 20.0: {1}}
