@@ -6,7 +6,7 @@ STAMP := $(VENV)/.set-up
 # pip's own find-links (a folder of wheels) is honoured where one is configured
 LINKS := $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 
-.PHONY: setup demo test test-slow lint types contracts docs notebooks bench browser check clean
+.PHONY: setup demo test test-slow lint types contracts docs doctest notebooks bench browser check clean
 
 setup: $(STAMP)
 
@@ -38,13 +38,16 @@ contracts: setup
 docs: setup
 	$(BIN)/sphinx-build -W --keep-going -E -q -b html docs docs/_build/html
 
+doctest: setup
+	$(BIN)/sphinx-build -W --keep-going -E -q -b doctest docs docs/_build/doctest
+
 notebooks: setup
 	$(BIN)/python -m pytest --nbmake --override-ini addopts= notebooks
 
 bench: setup
 	$(BIN)/python -m benchmarks
 
-check: test lint types contracts docs notebooks test-slow
+check: test lint types contracts docs doctest notebooks test-slow
 
 # the browser that tests of reports drive; they skip, by name, where there is none
 browser:

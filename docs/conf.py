@@ -1,5 +1,7 @@
 """Sphinx configuration."""
 
+from hybrid_attention.study import COLUMNS
+
 project = "hybrid-attention"
 author = "The hybrid-attention authors"
 copyright = "2026, the hybrid-attention authors"
@@ -7,10 +9,20 @@ copyright = "2026, the hybrid-attention authors"
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
+    "sphinx.ext.doctest",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
-myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_enable_extensions = ["dollarmath", "colon_fence", "substitution"]
+myst_substitutions = {
+    "study_columns": "\n".join(
+        ["| column | unit | |", "|---|---|---|"]
+        + [
+            f"| `{name}` | {'' if column.unit == '1' else column.unit} | {column.meaning} |"
+            for name, column in COLUMNS.items()
+        ]
+    )
+}
 nb_execution_mode = "off"
 html_theme = "furo"
 html_title = "hybrid-attention"
