@@ -18,7 +18,7 @@ from hybrid_attention.errors import InputError, RunStopped
 from hybrid_attention.export_command import ExportCommand
 from hybrid_attention.parse import config_from, parse
 from hybrid_attention.run import RunFolder
-from hybrid_attention.study_command import StudyCommand
+from hybrid_attention.study_command import StudyCommand, study_below
 
 
 @dataclass(frozen=True)
@@ -175,12 +175,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         settings = _settings_below(given[1:]) if given[:1] == ["train"] else TrainConfig()
+        study = study_below(given[1:]) if given[:1] == ["study"] else StudyCommand()
         command = (
             Annotated[Train, tyro.conf.subcommand("train", default=Train(settings))]
             | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
             | Annotated[Generate, tyro.conf.subcommand("generate")]
             | Annotated[DesignCommand, tyro.conf.subcommand("design")]
-            | Annotated[StudyCommand, tyro.conf.subcommand("study")]
+            | Annotated[StudyCommand, tyro.conf.subcommand("study", default=study)]
             | Annotated[ExportCommand, tyro.conf.subcommand("export")]
         )
         parse(command, given, prog="hybrid-attention", description=_DESCRIPTION).run()

@@ -58,7 +58,7 @@ class TrainConfig:
     polish: int = 0
     """Heat-bath sweeps that every sample goes through before it is used."""
     noise: str = ""
-    """Errors of the device that Aer simulates: depolarizing:P[,single:P][,readout:P], a fake backend, or a file."""
+    """Errors of the device that Aer simulates: depolarizing:P[,single:P][,readout:P], generic:N, a backend, a file."""
     burn_in: int | None = None
     """Sweeps that a Gibbs chain makes before its first sample; 20 by default."""
     chains: int | None = None
@@ -156,7 +156,7 @@ class TrainConfig:
         """The same settings with files that are found from any directory."""
         text = str(Path(self.text).absolute()) if self.text else ""
         schedule = str(Path(self.schedule).absolute()) if self.schedule_is_file else self.schedule
-        return replace(self, text=text, schedule=schedule)
+        return replace(self, text=text, schedule=schedule, noise=absolute_noise(self.noise))
 
     def save(self, path: Path) -> None:
         """Write as TOML, files by their absolute paths; values that are None are left out.
@@ -166,6 +166,15 @@ class TrainConfig:
         """
         values = asdict(self.with_absolute_paths())
         write_text(path, tomli_w.dumps({key: value for key, value in values.items() if value is not None}))
+
+
+def absolute_noise(noise: str) -> str:
+    """The value of --noise, a file by its absolute path.
+
+    Args:
+        noise: as given.
+    """
+    return str(Path(noise).absolute()) if noise.endswith(".json") else noise
 
 
 def flag(name: str) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
 
 from hybrid_attention.errors import InputError
+from hybrid_attention.parse import parse
 from hybrid_attention.study.settings import StudyConfig
+from hybrid_attention.study.storage import StudyFolder
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,6 @@ class StudyCommand:
     def run(self) -> None:
         """Work through the grid, write the report and say where it is."""
         from hybrid_attention.study.run import run_study
-        from hybrid_attention.study.storage import StudyFolder
 
         workers = _processors() if self.how.workers is None else self.how.workers
         if workers < 0:
@@ -53,6 +55,20 @@ class StudyCommand:
         headline = write_report(finished.folder)
         print(headline)
         print(f"rows: {finished.rows} in {finished.folder.results}\nreport: {finished.folder.report}")
+
+
+def study_below(arguments: Sequence[str]) -> StudyCommand:
+    """What the flags of `study` start from: the defaults, or the settings of the study that is gone on with.
+
+    Args:
+        arguments: of the command.
+
+    Raises:
+        InputError: a record that cannot be read.
+    """
+    how, _ = parse(_How, [a for a in arguments if a not in ("-h", "--help")], return_unknown_args=True)
+    record = StudyFolder(how.out).settings
+    return StudyCommand(StudyConfig.load(record)) if how.resume and record.is_file() else StudyCommand()
 
 
 def _processors() -> int:

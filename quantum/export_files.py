@@ -136,18 +136,18 @@ FORMATS: dict[str, Callable[[Export], bytes]] = {
 """From a format's name to what makes the contents of a file of it."""
 
 
-def write_model(path: str | os.PathLike[str], export: Export, form: str) -> None:
+def write_model(path: str | os.PathLike[str], export: Export, file_format: str) -> None:
     """Write a model to a file; it is either whole or not there.
 
     Args:
         path: where to write; an existing file is replaced.
         export: the model.
-        form: a name in `FORMATS`.
+        file_format: a name in `FORMATS`.
 
     Raises:
         ValueError: an unknown format, or `qasm3` without an anneal or with one that cannot be calibrated.
     """
-    write_bytes(path, _known(form, FORMATS)(export))
+    write_bytes(path, _known(file_format, FORMATS)(export))
 
 
 def _read_bqm(data: bytes) -> ReadModel:
@@ -196,29 +196,29 @@ READERS: dict[str, Callable[[bytes], ReadModel]] = {
 """From a format's name to what reads a model from the contents of a file of it. (A circuit is no model.)"""
 
 
-def read_model(path: str | os.PathLike[str], form: str) -> ReadModel:
+def read_model(path: str | os.PathLike[str], file_format: str) -> ReadModel:
     """Read a model from a file that `write_model` wrote.
 
     Args:
         path: the file.
-        form: a name in `READERS`.
+        file_format: a name in `READERS`.
 
     Raises:
         ValueError: an unknown format, or a file that does not have it.
         FileNotFoundError: there is no such file.
     """
-    reader, data = _known(form, READERS), Path(path).read_bytes()
+    reader, data = _known(file_format, READERS), Path(path).read_bytes()
     try:
         return reader(data)
     except Exception as error:  # whatever three libraries make of a wrong file
         message = str(error).partition("\n")[0]
-        raise ValueError(f"path is {os.fspath(path)}, which holds no model as {form} ({message})") from error
+        raise ValueError(f"path is {os.fspath(path)}, which holds no model as {file_format} ({message})") from error
 
 
-def _known(form: str, table: dict[str, Any]) -> Any:
-    if form not in table:
-        raise ValueError(f"format is {form!r}; use one of {', '.join(table)}")
-    return table[form]
+def _known(file_format: str, table: dict[str, Any]) -> Any:
+    if file_format not in table:
+        raise ValueError(f"file_format is {file_format!r}; use one of {', '.join(table)}")
+    return table[file_format]
 
 
 def _json(value: Any) -> bytes:

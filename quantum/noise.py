@@ -10,7 +10,7 @@ from typing import Any
 from quantum.noise_file import load_noise
 
 GENERIC_SEED = 0
-"""Of the error rates that `generic:N` draws, so that the same text is always the same device."""
+"""Of the error rates of made-up devices, so that the same text is always the same one."""
 
 FORMS = (
     "'depolarizing:0.005' (also with ',single:0.0005' and ',readout:0.02'), 'generic:5' (a made-up device of that many "

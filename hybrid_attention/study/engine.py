@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from hybrid_attention.errors import InputError
+from hybrid_attention.errors import InputError, RunStopped
 from hybrid_attention.study.grid import Cell
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def compute(cells: list[Cell], work: Work, workers: int, scheduler: str) -> Iter
 
     Raises:
         InputError: a scheduler that does not answer.
+        RunStopped: workers that die under one cell again and again.
     """
     if not cells:
         return
@@ -45,7 +46,7 @@ def compute(cells: list[Cell], work: Work, workers: int, scheduler: str) -> Iter
         for cell in cells:
             yield cell, work(cell)
         return
-    from distributed import as_completed
+    from distributed import KilledWorker, as_completed
 
     with _client(min(workers, len(cells)), scheduler) as client:
         futures = {
@@ -53,7 +54,14 @@ def compute(cells: list[Cell], work: Work, workers: int, scheduler: str) -> Iter
             for place, cell in enumerate(cells)  # in the order of the grid: training runs, which take longest, last
         }
         for future in as_completed(list(futures)):
-            yield futures[future], future.result()
+            try:
+                rows = future.result()
+            except KilledWorker:
+                raise RunStopped(
+                    f"{ALLOWED_DEATHS + 1} workers died under one cell ({futures[future]}), perhaps short of memory; "
+                    "what was done is kept: go on with --resume"
+                ) from None
+            yield futures[future], rows
             future.release()
 
 
@@ -92,6 +100,7 @@ def _client(workers: int, scheduler: str) -> Iterator[Client]:
                     "its address, such as tcp://host:8786"
                 ) from None
             with client:
+                client.run_on_scheduler(_allow_deaths)
                 client.register_plugin(_one_thread_each())
                 yield client
             return
@@ -105,6 +114,10 @@ def _client(workers: int, scheduler: str) -> Iterator[Client]:
         with cluster, Client(cluster) as client:
             client.register_plugin(_one_thread_each())
             yield client
+
+
+def _allow_deaths(dask_scheduler: Any) -> None:
+    dask_scheduler.allowed_failures = ALLOWED_DEATHS
 
 
 def one_thread() -> None:

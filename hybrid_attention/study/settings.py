@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import tomli_w
 
-from hybrid_attention.config import LARGEST_SEED, PRESET, flag
+from hybrid_attention.config import LARGEST_SEED, PRESET, absolute_noise, flag
 from hybrid_attention.errors import InputError
 from hybrid_attention.files import write_text
 from quantum.calibration import CALIBRATIONS
@@ -197,6 +197,7 @@ class StudyConfig:
             values["models"] = str(Path(self.models).absolute())
         if self.text:
             values["text"] = str(Path(self.text).absolute())
+        values["noise"] = absolute_noise(self.noise)
         named = ("linear", PRESET)
         values["schedules"] = ",".join(
             s if s.startswith(named) else str(Path(s).absolute()) for s in self.schedule_list

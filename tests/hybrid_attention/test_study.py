@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small_runs import small_config
+from small_runs import refused, small_config
 
 from classical import IsingModel
 from hybrid_attention import hamiltonians
+from hybrid_attention.cli import main
 from hybrid_attention.errors import InputError
 from hybrid_attention.run import RunFolder
 from hybrid_attention.study.columns import COLUMNS
@@ -329,3 +330,19 @@ def test_models_outside_a_designs_range_are_marked() -> None:
         (cell,) = cells(study, [Source(3, strength)])
         marks[strength] = {row["outside_design"] for row in measure(cell, study)}
     assert marks == {0.5: {0}, 20.0: {1}}
+
+
+def test_the_command_goes_on_with_the_studys_own_settings(tmp_path, capsys) -> None:
+    out = tmp_path / "study"
+    flags = ["--spins", "3", "--durations", "1,4", "--calibrations", "two-beta", "--schedules", "linear"]
+    assert main(["study", *flags, "--instances", "2", "--workers", "0", "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "gradient cosine" in said
+    assert f"report: {out / 'report.html'}" in said
+    next((out / "parts").iterdir()).unlink()
+    assert main(["study", "--out", str(out), "--resume", "--workers", "0"]) == 0
+    assert capsys.readouterr().out == said
+    refused(capsys, ["study", "--out", out, "--resume", "--instances", "3"], "instances (2 → 3)")
+    refused(capsys, ["study", "--out", out], "already has a study; add --resume")
+    (out / "study.toml").write_text("colour = 3\n")
+    refused(capsys, ["study", "--out", out, "--resume"], "is not a study's record")
