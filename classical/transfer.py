@@ -158,8 +158,10 @@ class _Statistics(torch.autograd.Function):
         chain = Chain(fields, band, ctx.visible)
         if torch.is_grad_enabled():  # a gradient of the gradient: leave both to autograd
             again = forward(chain)
-            outputs, wanted = (again.log_partition, up_probability(again)), [fields, band]
-            return *torch.autograd.grad(outputs, wanted, (on_log_z, on_up), create_graph=True), None
+            outputs = (again.log_partition, up_probability(again))
+            wanted = [x for x, needed in zip((fields, band), ctx.needs_input_grad, strict=False) if needed]
+            found = iter(torch.autograd.grad(outputs, wanted, (on_log_z, on_up), create_graph=True))
+            return *(next(found) if needed else None for needed in ctx.needs_input_grad[:2]), None
         by_field, by_band = torch.zeros_like(fields), torch.zeros_like(band)
         states = chain.states()
         offset = (on_log_z - (on_up * up).sum(-1))[..., None, None, None]

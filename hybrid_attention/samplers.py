@@ -81,7 +81,10 @@ def schedule_digest(config: TrainConfig) -> str:
 def _aer(config: TrainConfig) -> Sampler:
     schedule = build_schedule(config)
     noise = read_noise(config.noise) if config.noise else None
-    return AerSampler(schedule, steps=schedule_steps(config, schedule), calibration=config.calibration, noise=noise)
+    sampler = AerSampler(schedule, steps=schedule_steps(config, schedule), calibration=config.calibration, noise=noise)
+    for spins in (config.length, 1):  # causal attention has models of every size up to the length
+        sampler.require_noise_fits(spins)
+    return sampler
 
 
 def _gibbs(config: TrainConfig) -> Sampler:

@@ -148,7 +148,7 @@ class AerSampler:
             counts = [data.counts for data in self._run(model, "measure", shots, start)]
             return self._samples(model, *histograms(counts, model, shots), shots, "measurement")
         seeds = model_seeds(seed, model.groups, model.models, device="cpu")
-        if self._law_obstacle(model.spins) or self.method == "matrix_product_state":
+        if self.law_obstacle(model.spins) or self.method == "matrix_product_state":
             counts = list(self._one_by_one(model, shots, seeds))
             return self._samples(model, *histograms(counts, model, shots), shots, "measurement")
         spins = configurations(draw(self._law(model), shots, seeds), model.spins)
@@ -171,7 +171,7 @@ class AerSampler:
         """
         self._require_spins(model)
         self._check_range(model)
-        if obstacle := self._law_obstacle(model.spins):
+        if obstacle := self.law_obstacle(model.spins):
             raise ValueError(obstacle)
         return self._law(model).to(model.fields)
 
@@ -296,8 +296,12 @@ class AerSampler:
     def _noisy_backend(self) -> bool:
         return getattr(getattr(self._backend, "options", None), "noise_model", None) is not None
 
-    def _law_obstacle(self, spins: int) -> str | None:
-        """Why the law of so many spins cannot be written out."""
+    def law_obstacle(self, spins: int) -> str | None:
+        """Why the law of so many spins cannot be written out, or None.
+
+        Args:
+            spins: number of spins.
+        """
         dense = max(METHODS["density_matrix"], self.max_spins if self.method == "density_matrix" else 0)
         if self._noise is not None and spins > dense:
             return (
@@ -308,10 +312,21 @@ class AerSampler:
             return f"spins is {spins}, but a law is written out for at most {LARGEST_LAW} spins; draw samples instead"
         return None
 
+    def require_noise_fits(self, spins: int) -> None:
+        """Refuse models of so many spins that the noise is not for.
+
+        Args:
+            spins: number of spins.
+
+        Raises:
+            ValueError: more spins than the noise's backend has qubits, or fewer than the noise names.
+        """
+        if self._noise is not None:
+            self._noise.require_spins(spins)
+
     def _require_spins(self, model: IsingModel) -> None:
         require_spins(model, self.max_spins, "AerSampler", f"raise max_spins ({COSTS[self.method]})")
-        if self._noise is not None:
-            self._noise.require_spins(model.spins)
+        self.require_noise_fits(model.spins)
 
 
 def _data(result: Any, models: int, spins: int) -> list[Any]:

@@ -56,6 +56,9 @@ class ReadoutMitigated:
         elif not callable(assignment):
             raise ValueError(f"assignment is a {type(assignment).__name__}; give a tensor or a function of the model")
         self.assignment = assignment
+        held = getattr(sampler, "max_spins", None)
+        if held is not None:
+            self.max_spins: int = held
 
     def sample(self, model: IsingModel, *, shots: int = 256, seed: Seed = 0) -> Samples:
         """Draw `shots` configurations of every model, and weight those that were read.

@@ -60,15 +60,19 @@ COLUMNS: dict[str, Column] = {
     "field_factor": Column("number", "1", "what the calibration multiplies fields by"),
     "coupling_factor": Column("number", "1", "what the calibration multiplies couplings by"),
     "beta_field_fit": Column("number", "1", "β_h fitted to the samples, over field_factor: comparable with beta_field"),
-    "beta_field_fit_error": Column("number", "1", "its standard error; null for the law itself"),
+    "beta_field_fit_error": Column("number", "1", "its standard error; null for the law and for shots of chains"),
     "beta_coupling_fit": Column("number", "1", "β_J fitted, over coupling_factor"),
-    "beta_coupling_fit_error": Column("number", "1", "its standard error; null for the law itself"),
+    "beta_coupling_fit_error": Column("number", "1", "its standard error; null for the law and for shots of chains"),
     "kl_fit": Column("number", "nats", "KL(Boltzmann at the fitted temperatures ‖ law): left unexplained"),
     "gradient_cosine": Column("number", "1", "between estimated and exact gradient, fields and couplings together"),
     "gradient_relative_error": Column("number", "1", "length of their difference over that of the exact gradient"),
     "gradient_relative_bias": Column("number", "1", "the same with infinitely many shots of the law"),
-    "gradient_variance": Column("number", "1", "variance at these shots over the squared length of the exact gradient"),
-    "trotter_error": Column("number", "1", "total variation between the laws at K and at 2K steps, before any polish"),
+    "gradient_variance": Column(
+        "number", "1", "variance at these shots over the exact gradient's squared length; null for chains"
+    ),
+    "trotter_error": Column(
+        "number", "1", "total variation between the laws at K and 2K steps, without polish and noise"
+    ),
     "seconds": Column("number", "s", "wall time of sampling one model, or of a training run"),
     "depth": Column("integer", "gates", "depth of the circuit, every pair coupled"),
     "two_qubit_gates": Column("integer", "gates", "RZZ gates of the circuit, every pair coupled"),

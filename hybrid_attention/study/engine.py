@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from hybrid_attention.errors import InputError, RunStopped
 from hybrid_attention.study.grid import Cell
@@ -22,7 +23,8 @@ Rows = list[dict[str, Any]]
 Work = Callable[[Cell], Rows]
 
 ALLOWED_DEATHS = 10
-"""Workers that may die under one cell before the cell is to blame."""
+"""Workers of one's own that may die under one cell before the cell is to blame; a scheduler that was started elsewhere
+has a number of its own (distributed.scheduler.allowed-failures)."""
 
 _CONNECT = "5s"
 
@@ -48,9 +50,10 @@ def compute(cells: list[Cell], work: Work, workers: int, scheduler: str) -> Iter
         return
     from distributed import KilledWorker, as_completed
 
+    study = uuid4().hex  # other studies may have cells of the same name on the same cluster
     with _client(min(workers, len(cells)), scheduler) as client:
         futures = {
-            client.submit(work, cell, key=cell.name, pure=False, priority=-place): cell
+            client.submit(work, cell, key=f"{cell.name}-{study}", priority=-place): cell
             for place, cell in enumerate(cells)  # in the order of the grid: training runs, which take longest, last
         }
         for future in as_completed(list(futures)):
@@ -58,7 +61,7 @@ def compute(cells: list[Cell], work: Work, workers: int, scheduler: str) -> Iter
                 rows = future.result()
             except KilledWorker:
                 raise RunStopped(
-                    f"{ALLOWED_DEATHS + 1} workers died under one cell ({futures[future]}), perhaps short of memory; "
+                    f"workers keep dying under one cell ({futures[future]}), perhaps short of memory; "
                     "what was done is kept: go on with --resume"
                 ) from None
             yield futures[future], rows
@@ -100,7 +103,6 @@ def _client(workers: int, scheduler: str) -> Iterator[Client]:
                     "its address, such as tcp://host:8786"
                 ) from None
             with client:
-                client.run_on_scheduler(_allow_deaths)
                 client.register_plugin(_one_thread_each())
                 yield client
             return
@@ -114,10 +116,6 @@ def _client(workers: int, scheduler: str) -> Iterator[Client]:
         with cluster, Client(cluster) as client:
             client.register_plugin(_one_thread_each())
             yield client
-
-
-def _allow_deaths(dask_scheduler: Any) -> None:
-    dask_scheduler.allowed_failures = ALLOWED_DEATHS
 
 
 def one_thread() -> None:

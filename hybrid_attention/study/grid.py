@@ -12,7 +12,7 @@ from hybrid_attention.config import TrainConfig
 from hybrid_attention.errors import InputError
 from hybrid_attention.samplers import build_sampler, build_schedule, schedule_digest
 from hybrid_attention.study.settings import StudyConfig
-from quantum import AnnealSchedule
+from quantum import AerSampler, AnnealSchedule
 
 ANNEALS = ("statevector", "aer")
 DEFAULT_SHOTS = 256
@@ -151,8 +151,16 @@ def cells(study: StudyConfig, sources: list[Source]) -> list[Cell]:
         if cell.seed == 0:
             tuned = cell.setting.calibration == "tuned"  # takes seconds to fit and fails where two-beta does
             check = replace(cell.setting, calibration="two-beta") if tuned else cell.setting
-            replace(cell, setting=check).build(study)
+            _require_law(replace(cell, setting=check).build(study), cell, study)
     return found
+
+
+def _require_law(sampler: Sampler, cell: Cell, study: StudyConfig) -> None:
+    """Refuse noise under which the law of so many spins is out of reach."""
+    if study.exact and cell.kind == "model" and isinstance(sampler, AerSampler):
+        obstacle = sampler.law_obstacle(cell.source.spins)
+        if obstacle:
+            raise InputError(f"--spins: {obstacle.split(';')[0]}; give fewer, or add --no-exact")
 
 
 def _settings(study: StudyConfig) -> list[Setting]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -22,6 +23,10 @@ from hybrid_attention.study.training import train_cell
 from quantum import DesignRangeWarning
 
 _Measure = Callable[[Cell, StudyConfig], list[dict[str, Any]]]
+
+_ONE_AT_A_TIME = Lock()
+"""Workers may have several threads, but torch's generator, its number of threads and Python's warning filters are the
+whole process's."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,11 @@ def run_study(
 
 def _rows(cell: Cell, study: StudyConfig, folder: Path, measure: _Measure) -> list[dict[str, Any]]:
     """The rows of one cell, in whatever process this is."""
+    with _ONE_AT_A_TIME:
+        return _rows_alone(cell, study, folder, measure)
+
+
+def _rows_alone(cell: Cell, study: StudyConfig, folder: Path, measure: _Measure) -> list[dict[str, Any]]:
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)

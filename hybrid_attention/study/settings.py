@@ -147,6 +147,7 @@ class StudyConfig:
         found: list[int] = []
         for part in _parts("shots", self.shots):
             found += [0] if part == LAW else _numbers("shots", part, int, 2)
+        _require(len(set(found)) == len(found), "shots", repr(self.shots), "name every number once")
         return found
 
     @property
@@ -262,6 +263,7 @@ def _numbers(
         raise InputError(f"{flag(name)} is {text!r}; {fix}") from None
     good = all(math.isfinite(v) and (v > least if above else v >= least) and v < LARGEST_SEED for v in values)
     _require(good, name, repr(text), fix)
+    _require(len(set(values)) == len(values), name, repr(text), "name every number once")
     return values
 
 
@@ -279,7 +281,9 @@ def _durations(text: str) -> list[float]:
     good = how[:3] in ("log", "lin") and 0 < low < high < math.inf and count >= 2
     _require(good, "durations", repr(text), fix)
     spaced = np.geomspace(low, high, count) if how.startswith("log") else np.linspace(low, high, count)
-    return [float(f"{value:.4g}") for value in spaced]
+    values = [float(f"{value:.4g}") for value in spaced]
+    _require(len(set(values)) == count, "durations", repr(text), "give a wider range, or fewer durations")
+    return values
 
 
 def _require(good: bool, name: str, value: object, fix: str) -> None:

@@ -89,13 +89,14 @@ class StudyFolder:
             raise InputError(f"--out {self.path} has no study to resume (no study.toml); leave --resume out")
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"--out {self.path} is a file; choose a folder")
+        # a study killed while its settings were being written leaves a hidden file
         if self.path.is_dir() and any(not entry.name.startswith(".") for entry in self.path.iterdir()):
             raise InputError(f"--out {self.path} is not empty and has no study; choose an empty or new folder")
         try:
-            self._parts.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
+            study.save(self.settings)
         except OSError as error:
             raise InputError(f"--out {self.path} cannot be made ({error.strerror}); choose another folder") from None
-        study.save(self.settings)
 
     def missing(self, cells: Iterable[Cell]) -> list[Cell]:
         """Cells without a part."""
@@ -110,6 +111,7 @@ class StudyFolder:
         """
         import pyarrow as pa
 
+        self._parts.mkdir(exist_ok=True)
         if not self._part(cell).is_file():
             _write(pa.Table.from_pylist(rows, schema=schema()), self._part(cell))
 

@@ -40,7 +40,7 @@ def train_cell(cell: Cell, study: StudyConfig, folder: Path) -> list[dict[str, A
     """
     config = cell.train_config(study).resolved().with_absolute_paths()
     run = RunFolder(folder)
-    start = time.perf_counter()
+    start, interrupted = time.perf_counter(), run.exists()
     latest = run.latest()
     if latest is None or not latest.name.endswith(f"{config.steps:08d}"):
         sampler = PerfectSamples() if cell.setting.sampler == "exact" else None
@@ -56,6 +56,6 @@ def train_cell(cell: Cell, study: StudyConfig, folder: Path) -> list[dict[str, A
         "loss": found["loss"],
         "loss_error": found["loss_error"],
         "accuracy": found["accuracy"],
-        "seconds": time.perf_counter() - start,
+        "seconds": None if interrupted else time.perf_counter() - start,
     }
     return [{name: row.get(name) for name in COLUMNS}]

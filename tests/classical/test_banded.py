@@ -109,6 +109,9 @@ def test_first_and_second_derivatives(moment: str, spins: int, width: int) -> No
     inputs = (model.fields.requires_grad_(), model.couplings.requires_grad_())
     assert torch.autograd.gradcheck(read, inputs)
     assert torch.autograd.gradgradcheck(read, inputs)
+    h, J = (x.detach() for x in inputs)
+    assert torch.autograd.gradgradcheck(lambda x: read(x, J), inputs[:1])  # where one of them is a constant
+    assert torch.autograd.gradgradcheck(lambda x: read(h, x), inputs[1:])
 
 
 def test_value_and_log_partition_share_a_gradient() -> None:

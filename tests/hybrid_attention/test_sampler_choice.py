@@ -62,6 +62,7 @@ def test_noise_reaches_the_circuits() -> None:
         ),
         (["--noise", "depolarizing:2", "--sampler", "aer"], ["--noise", "2"]),
         (["--noise", "loud", "--sampler", "aer"], ["--noise", "loud"]),
+        (["--noise", "generic:5", "--sampler", "aer", "--length", "6"], ["spins is 6", "5 qubits"]),
         (["--estimator", "adjoint", "--sampler", "gibbs"], ["adjoint", "GibbsSampler"]),
         (["--sampler", "glauber"], ["--sampler", "glauber", "gibbs"]),
     ],

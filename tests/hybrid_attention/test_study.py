@@ -103,7 +103,8 @@ def test_rows_of_the_law_are_what_dense_matrices_give() -> None:
         assert (row["beta_field"], row["beta_coupling"]) == pytest.approx((beta.beta_h, beta.beta_J))
         assert (row["shots"], row["seed"], row["gradient_variance"]) == (0, 0, 0)
         assert row["seconds"] is None
-        assert (row["depth"], row["two_qubit_gates"]) == (row["depth"], 6 * 3)
+        # a layer of H, and in every step RZ, three RZZ that share spins, and RX
+        assert (row["depth"], row["two_qubit_gates"]) == (1 + 6 * 5, 6 * 3)
 
 
 def test_exact_statistics_have_no_error_and_the_right_gradient() -> None:
@@ -191,6 +192,7 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_table(tmp_path) -> None:
             run_study(tiny(), folder, progress=False, measure=dying)
         assert not folder.results.exists()
         # what a crash in the middle of writing leaves
+        (folder.path / "parts").mkdir(exist_ok=True)
         (folder.path / "parts" / ".model-abc.parquet.123").write_bytes(b"half")
         run_study(tiny(), folder, resume=True, progress=False)
         assert not list((folder.path / "parts").glob(".*"))
@@ -346,3 +348,41 @@ def test_the_command_goes_on_with_the_studys_own_settings(tmp_path, capsys) -> N
     refused(capsys, ["study", "--out", out], "already has a study; add --resume")
     (out / "study.toml").write_text("colour = 3\n")
     refused(capsys, ["study", "--out", out, "--resume"], "is not a study's record")
+
+
+def test_chains_claim_no_errors_that_hold_for_independent_shots() -> None:
+    study = tiny(samplers="gibbs", shots="64", strengths="1", seeds=1)
+    (cell,) = cells(study, [Source(3, 1.0)])
+    for row in measure(cell, study):
+        assert row["gradient_variance"] is None
+        assert row["beta_field_fit_error"] is None
+        assert row["beta_field_fit"] is not None
+
+
+def test_the_time_of_a_row_is_not_that_of_compiling() -> None:
+    study = tiny(samplers="gibbs", shots="64", strengths="1", seeds=2)
+    (cell,) = cells(study, [Source(3, 1.0)])
+    seconds = [row["seconds"] for row in measure(cell, study)]
+    assert max(seconds) < 100 * min(seconds)
+
+
+def test_trotter_error_is_the_steps_alone() -> None:
+    settings = {"samplers": "aer", "durations": "4", "calibrations": "two-beta", "strengths": "1", "shots": "law"}
+    found = []
+    for noise in ("", "depolarizing:0.02"):
+        study = tiny(**settings, noise=noise)
+        (cell,) = cells(study, [Source(3, 1.0)])
+        found.append([row["trotter_error"] for row in measure(cell, study)])
+    np.testing.assert_allclose(*found, atol=1e-9)
+
+
+def test_a_folder_whose_study_was_killed_at_its_very_start(tmp_path) -> None:
+    study = tiny(durations="1", calibrations="none", strengths="1", shots="law")
+    folder = StudyFolder(tmp_path / "study")
+    folder.path.mkdir()
+    (folder.path / ".study.toml.99").write_text("spi")  # while its settings were being written
+    run_study(study, folder, progress=False)
+    other = StudyFolder(tmp_path / "other")
+    other.open(study.with_absolute_paths(), resume=False)  # and right after
+    run_study(study, other, resume=True, progress=False)
+    assert other.results.is_file()
