@@ -34,6 +34,7 @@ from tests.contract.case import batch
 from tests.contract.mean_field import mean_field
 from tests.contract.noisy import noisy_anneal
 from tests.contract.statistical import CHI_SQUARED_TESTS, LEVEL, MOMENT_TESTS
+from tests.dwave.service import loopback_sampler
 from tests.quantum.dimod_children import HistogramSampler
 from tests.statistics import chi_squared_p
 
@@ -79,6 +80,7 @@ CONTRACTS = [
     Contract("mean field", MeanFieldSampler, law=mean_field("naive")),
     Contract("mean field, tap", lambda: MeanFieldSampler(method="tap"), law=mean_field("tap")),
     Contract("banded", FullBand),
+    Contract("dwave over HTTP", lambda: loopback_sampler(anneal="fast", field="ghost")),
     Contract("test double", lambda: BiasedSampler(distance=0.0)),
 ]
 

@@ -1,0 +1,66 @@
+"""What can go wrong between this process and a processor in the cloud, by what it means for the bill.
+
+Wrong arguments are ValueErrors, before anything is sent. These are for what happens afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class DWaveError(RuntimeError):
+    """A processor, or the way to it, failed."""
+
+
+class RejectedError(DWaveError):
+    """The service said no: nothing was accepted and nothing is charged.
+
+    Args:
+        text: what it said.
+        status: of HTTP, or None where it was never reached.
+        retry_after: seconds after which it wants to be asked again, if it said so.
+    """
+
+    def __init__(self, text: str, status: int | None = None, retry_after: float | None = None) -> None:
+        super().__init__(text)
+        self.status, self.retry_after = status, retry_after
+
+
+class UnknownOutcomeError(DWaveError):
+    """No reply: what was posted may have been accepted, and then it is charged; look its labels up first.
+
+    Args:
+        text: what happened.
+        labels: of what was posted.
+    """
+
+    def __init__(self, text: str, labels: Sequence[str]) -> None:
+        super().__init__(text)
+        self.labels = tuple(labels)
+
+
+class JobError(DWaveError):
+    """An accepted problem ended without an answer.
+
+    Args:
+        text: what happened.
+        problem_id: which.
+        status: FAILED or CANCELLED.
+    """
+
+    def __init__(self, text: str, problem_id: str, status: str) -> None:
+        super().__init__(text)
+        self.problem_id, self.status = problem_id, status
+
+
+class AnswerError(DWaveError):
+    """An answer that cannot be read. It is paid for and can be fetched again.
+
+    Args:
+        text: what is wrong with it.
+        problem_id: which, if known.
+    """
+
+    def __init__(self, text: str, problem_id: str | None = None) -> None:
+        super().__init__(text)
+        self.problem_id = problem_id

@@ -1,0 +1,1 @@
+"""Tests of `quantum.dwave` against the loopback server."""
