@@ -13,6 +13,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
+myst_heading_anchors = 2
 myst_enable_extensions = ["dollarmath", "colon_fence", "substitution"]
 myst_substitutions = {
     "study_columns": "\n".join(
