@@ -33,7 +33,7 @@ class StudyConfig:
     """random, or a training run whose Hamiltonians are studied (train --export-every keeps them)."""
     spins: str = "8"
     """Numbers of spins of the models; with a run, which queries (a query that sees n keys has n spins)."""
-    durations: str = "0.5:40:log12"
+    durations: str = "0.5:40:log10"
     """Durations T of linear anneals: a list, or FROM:TO:logN or FROM:TO:linN for N of them."""
     trotter_steps: str = "4T"
     """Trotter steps K of linear anneals: a number, or a number for each unit of duration (4T; at least 8)."""
