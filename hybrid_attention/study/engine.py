@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -53,19 +53,39 @@ def compute(cells: list[Cell], work: Work, workers: int, scheduler: str) -> Iter
     study = uuid4().hex  # other studies may have cells of the same name on the same cluster
     with _client(min(workers, len(cells)), scheduler) as client:
         futures = {
-            client.submit(work, cell, key=f"{cell.name}-{study}", priority=-place): cell
-            for place, cell in enumerate(cells)  # in the order of the grid: training runs, which take longest, last
+            client.submit(_work_through, work, batch, key=f"{batch[0].name}-{study}", priority=-place): batch
+            for place, batch in enumerate(batches(cells))  # training runs, which take longest, come last
         }
         for future in as_completed(list(futures)):
             try:
-                rows = future.result()
+                done = future.result()
             except KilledWorker:
                 raise RunStopped(
-                    f"workers keep dying under one cell ({futures[future]}), perhaps short of memory; "
+                    f"workers keep dying under one cell ({futures[future][0]}), perhaps short of memory; "
                     "what was done is kept: go on with --resume"
                 ) from None
-            yield futures[future], rows
+            yield from zip(futures[future], done, strict=True)
             future.release()
+
+
+def batches(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """What a worker is given at a time: one cell, or all whose calibration is one and the same fit of some seconds.
+
+    Args:
+        cells: in the order of the grid.
+
+    Returns:
+        The same cells, in the order of the first of each batch.
+    """
+    found: dict[Any, list[Cell]] = {}
+    for cell in cells:
+        shared = cell.kind == "model" and cell.setting.calibration == "tuned"
+        found.setdefault(cell.setting if shared else cell, []).append(cell)
+    return list(found.values())
+
+
+def _work_through(work: Work, batch: Sequence[Cell]) -> list[Rows]:
+    return [work(cell) for cell in batch]
 
 
 def require_scheduler(scheduler: str) -> None:

@@ -14,6 +14,7 @@ from hybrid_attention.cli import main
 from hybrid_attention.errors import InputError
 from hybrid_attention.run import RunFolder
 from hybrid_attention.study.columns import COLUMNS
+from hybrid_attention.study.engine import batches
 from hybrid_attention.study.figures_of_merit import exact_law, variance_of_one_shot
 from hybrid_attention.study.grid import Source, cells
 from hybrid_attention.study.instances import instances
@@ -386,3 +387,14 @@ def test_a_folder_whose_study_was_killed_at_its_very_start(tmp_path) -> None:
     other.open(study.with_absolute_paths(), resume=False)  # and right after
     run_study(study, other, resume=True, progress=False)
     assert other.results.is_file()
+
+
+def test_cells_that_share_a_fit_go_to_one_worker() -> None:
+    study = tiny(calibrations="two-beta,tuned", durations="1,4", train="brackets", spins="4", strengths="0.5,1")
+    grid = cells(study, [Source(4, 0.5), Source(4, 1.0)])
+    found = batches(grid)
+    assert sorted(cell.name for batch in found for cell in batch) == sorted(cell.name for cell in grid)
+    together = [batch for batch in found if len(batch) > 1]
+    assert [{cell.setting.calibration for cell in batch} for batch in together] == [{"tuned"}] * 2
+    assert [[cell.source.strength for cell in batch] for batch in together] == [[0.5, 1.0]] * 2
+    assert all(cell.kind == "model" for batch in together for cell in batch)
