@@ -73,7 +73,7 @@ def test_a_worker_that_is_killed_costs_no_row_and_doubles_none(tmp_path, alone) 
 @pytest.mark.parametrize("parts", [1, 7, 20])
 def test_the_process_itself_is_killed_and_resumed(tmp_path, alone, parts) -> None:
     out = tmp_path / "study"
-    command = [sys.executable, "-m", "hybrid_attention.cli", "study", *FLAGS, "--out", str(out), "--workers", "2"]
+    command = [sys.executable, "-m", "hybrid_attention", "study", *FLAGS, "--out", str(out), "--workers", "2"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     limit = time.monotonic() + 240
     while len(list((out / "parts").glob("*.parquet"))) < parts:
