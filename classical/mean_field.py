@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from classical.ising import LARGEST_ENUMERATION, IsingModel, symmetric
-from classical.random import model_seeds, uniforms
+from classical.product import product_spins
+from classical.random import model_seeds
 from classical.sampler import Seed, require_shots, require_spins
 from classical.samples import Samples
 from classical.self_consistency import Equations, Solution, attach_gradient
 
 METHODS = ("naive", "tap")
-_NUMBERS_AT_ONCE = 2**22
 
 
 class ConvergenceWarning(UserWarning):
@@ -162,15 +162,9 @@ class MeanFieldSampler:
         """
         require_shots(shots)
         model = model.detach()
-        seeds = model_seeds(seed, model.groups, model.models, model.fields.device).flatten()
+        seeds = model_seeds(seed, model.groups, model.models, model.fields.device)
         solution = self._solve(self._equations(model, None), callers=2)
-        up = torch.sigmoid(2 * solution.theta.double()).flatten(0, 1).unsqueeze(1)
-        spins = torch.empty(len(seeds), shots, model.spins, dtype=torch.int8, device=seeds.device)
-        at_once = max(1, _NUMBERS_AT_ONCE // (shots * model.spins))
-        for first in range(0, len(seeds), at_once):
-            some = slice(first, first + at_once)
-            numbers = uniforms(seeds[some], shots * model.spins).unflatten(-1, (shots, model.spins))
-            spins[some] = 2 * (numbers < up[some]).to(torch.int8) - 1
+        spins = product_spins(solution.theta, seeds, shots)
         diagnostics = {
             "method": self.method,
             "residual": solution.residual,
@@ -178,7 +172,7 @@ class MeanFieldSampler:
             "converged": solution.converged,
         }
         weights = model.fields.new_full((model.groups, model.models, shots), 1 / shots)
-        return Samples(spins.view(model.groups, model.models, shots, model.spins), weights, shots, diagnostics)
+        return Samples(spins, weights, shots, diagnostics)
 
     def _fields(self, model: IsingModel, visible: Tensor | None = None) -> Tensor:
         """Self-consistent fields θ, differentiable."""
