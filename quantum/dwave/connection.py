@@ -13,15 +13,11 @@ from typing import Any, TypeVar
 
 from quantum.dwave.credentials import scrubbed
 from quantum.dwave.encode import Submission
-from quantum.dwave.errors import AnswerError, DWaveError, JobError, RejectedError, UnknownOutcomeError
+from quantum.jobs.errors import AnswerError, JobError, QPUError, RejectedError, UnknownOutcomeError
+from quantum.jobs.service import Answer
 
 AT_ONCE = 20
 """Problems in one POST, as D-Wave's client has it."""
-
-POLLED = 100
-"""Problems in one status request, likewise."""
-
-ONGOING = ("PENDING", "IN_PROGRESS")
 
 _READINGS = 3
 """Times that an answer is fetched before it is called unreadable."""
@@ -51,15 +47,26 @@ class Connection:
     def __repr__(self) -> str:
         return f"Connection({self._solver.name!r})"
 
+    @property
+    def name(self) -> str:
+        """Of the solver."""
+        return str(self._solver.name)
+
+    @property
+    def at_once(self) -> int:
+        """Most problems in one POST."""
+        return AT_ONCE
+
     def close(self) -> None:
         """Close the connection; the client stays open."""
         self._problems.close()
 
-    def post(self, submissions: Sequence[Submission]) -> list[str | RejectedError]:
+    def post(self, payloads: Sequence[Submission], labels: Sequence[str]) -> list[str | RejectedError]:
         """Post up to `AT_ONCE` problems in one request.
 
         Args:
-            submissions: encoded.
+            payloads: encoded.
+            labels: under which they can be found.
 
         Returns:
             A problem's id for each, or why it alone was not accepted.
@@ -72,10 +79,9 @@ class Connection:
 
         identity = self._solver.identity.dict()
         jobs = [
-            ProblemJob(data=one.data(), params=one.parameters, solver=identity, type="ising", label=one.label)
-            for one in submissions
+            ProblemJob(data=one.data(), params=one.parameters, solver=identity, type="ising", label=label)
+            for one, label in zip(payloads, labels, strict=True)
         ]
-        labels = [one.label for one in submissions]
         try:
             replies = self._problems.submit_problems(jobs)
         except Exception as error:
@@ -89,67 +95,68 @@ class Connection:
             for reply in replies
         ]
 
-    def statuses(self, problem_ids: Sequence[str]) -> dict[str, str]:
+    def statuses(self, job_ids: Sequence[str]) -> dict[str, str]:
         """How problems stand, as soon as one of them has ended or the poll is over.
 
         Args:
-            problem_ids: up to `POLLED`.
+            job_ids: up to 100.
 
         Returns:
             PENDING, IN_PROGRESS, COMPLETED, CANCELLED or FAILED, by id; UNKNOWN for those that the service does not
             know.
 
         Raises:
-            DWaveError: the service has failed for longer than is waited.
+            QPUError: the service has failed for longer than is waited.
         """
-        found = self._repeated(lambda: self._problems.get_problem_statuses(list(problem_ids), self._poll), "status")
+        found = self._repeated(lambda: self._problems.get_problem_statuses(list(job_ids), self._poll), "status")
         known = {one.id: str(getattr(one.status, "value", one.status)) for one in found}
-        return {problem_id: known.get(problem_id, "UNKNOWN") for problem_id in problem_ids}
+        return {problem_id: known.get(problem_id, "UNKNOWN") for problem_id in job_ids}
 
     def find(self, label: str) -> list[str]:
         """Ids of problems with a label, newest first; empty if none was accepted.
 
         Raises:
-            DWaveError: the service has failed for longer than is waited.
+            QPUError: the service has failed for longer than is waited.
         """
         found = self._repeated(lambda: self._problems.list_problems(label=label), "list of problems")
         return [one.id for one in found if one.label == label]
 
-    def answer(self, problem_id: str, read: Callable[[dict[str, Any]], T]) -> T:
+    def answer(self, job_id: str, read: Callable[[Answer], T]) -> tuple[Answer, T]:
         """Fetch an answer and read it; again where it cannot be read.
 
         Args:
-            problem_id: of a completed problem.
+            job_id: of a completed problem.
             read: makes what is wanted of the answer, or raises an AnswerError.
 
         Raises:
             AnswerError: it could not be read, time after time.
             JobError: the problem has failed or was cancelled.
-            DWaveError: the service has failed for longer than is waited.
+            QPUError: the service has failed for longer than is waited.
         """
         for reading in range(_READINGS):
-            message = self._repeated(lambda: self._message(problem_id), "answer")
+            message = self._repeated(lambda: self._message(job_id), "answer")
             status = message.get("status")
             if status not in ("COMPLETED", None):
                 reason = scrubbed(str(message.get("error_message", "")), self._client)
-                raise JobError(f"problem {problem_id} is {status} {reason}".rstrip(), problem_id, str(status))
+                raise JobError(f"problem {job_id} is {status} {reason}".rstrip(), job_id, str(status))
             try:
-                return read(message.get("answer") or {})
+                answer = _answer(message)
+                return answer, read(answer)
             except AnswerError as error:
                 if reading == _READINGS - 1:
-                    raise AnswerError(f"problem {problem_id}: {error}", problem_id) from None
+                    raise AnswerError(f"problem {job_id}: {error}", job_id) from None
         raise AssertionError("unreachable")
 
-    def cancel(self, problem_ids: Sequence[str]) -> None:
+    def cancel(self, job_ids: Sequence[str]) -> None:
         """Ask once that problems which still wait are not run.
 
         Raises:
-            DWaveError: the service gave no reply.
+            QPUError: the service gave no reply.
         """
-        if not problem_ids:
+        if not job_ids:
             return
         try:
-            self._problems.cancel_problems(list(problem_ids))
+            self._problems.cancel_problems(list(job_ids))
         except Exception as error:
             raise self._failed("cancellation", error) from None
 
@@ -180,11 +187,11 @@ class Connection:
             time.sleep(pause)
             pause = min(2 * pause, 10.0)
 
-    def _failed(self, what: str, error: Exception) -> DWaveError:
+    def _failed(self, what: str, error: Exception) -> QPUError:
         text = scrubbed(str(error), self._client)
-        return DWaveError(f"{self._solver.name} gives no {what}: {type(error).__name__}: {text}")
+        return QPUError(f"{self._solver.name} gives no {what}: {type(error).__name__}: {text}")
 
-    def _about_post(self, error: Exception, labels: Sequence[str]) -> DWaveError:
+    def _about_post(self, error: Exception, labels: Sequence[str]) -> QPUError:
         status, text = _status(error), scrubbed(str(error), self._client)
         if status is not None and 400 <= status < 500:
             said = f"{self._solver.name} does not accept problems ({status}): {text}"
@@ -196,6 +203,15 @@ class Connection:
             f"({type(error).__name__}: {text}); they may have been accepted: look their labels up",
             labels,
         )
+
+
+def _answer(message: dict[str, Any]) -> Answer:
+    content = message.get("answer")
+    try:
+        charged = float(content["timing"]["qpu_access_time"])  # type: ignore[index]
+    except (KeyError, TypeError, ValueError):
+        raise AnswerError("the answer does not say what it was charged; fetch it again") from None
+    return Answer(content, charged)
 
 
 def _status(error: Exception) -> int | None:

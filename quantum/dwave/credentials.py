@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from quantum.dwave.errors import DWaveError
+from quantum.jobs.errors import QPUError
 
 ENVIRONMENT = ("DWAVE_API_TOKEN", "DWAVE_API_ENDPOINT", "DWAVE_API_SOLVER", "DWAVE_PROFILE", "DWAVE_CONFIG_FILE")
 """What D-Wave's client reads besides its configuration files."""
@@ -59,7 +59,7 @@ def find_solver(client: Any, name: str | None) -> Any:
 
     Raises:
         ValueError: no such solver, with the names of those there are; or a token that is refused.
-        DWaveError: the service cannot be reached, or fails.
+        QPUError: the service cannot be reached, or fails.
     """
     import requests
     from dwave.cloud.exceptions import SolverAuthenticationError, SolverNotFoundError
@@ -79,4 +79,4 @@ def find_solver(client: Any, name: str | None) -> Any:
         ) from None
     except (requests.exceptions.RequestException, OSError) as error:
         text = scrubbed(str(error), client)
-        raise DWaveError(f"cannot list solvers of {client.config.endpoint}: {text}") from None
+        raise QPUError(f"cannot list solvers of {client.config.endpoint}: {text}") from None

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantum.dwave.encode import Submission
-from quantum.dwave.errors import AnswerError
+from quantum.jobs.errors import AnswerError
 
 Spins = NDArray[np.int8]
 

@@ -1,4 +1,4 @@
-"""From models to what is posted: numbers on a chip, in the solver's order, under a label that is theirs alone."""
+"""From models to what is posted: numbers on a chip, in the solver's order, with a digest that is theirs alone."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Submission:
         parameters: for the solver.
         gauge: −1 where a spin is turned over, (copies, spins) int8.
         reads: how many.
-        label: the same for the same problem, parameters and key, and otherwise different.
+        digest: the same for the same problem, parameters and key, and otherwise different.
     """
 
     layout: Layout
@@ -57,7 +57,7 @@ class Submission:
     parameters: dict[str, Any]
     gauge: NDArray[np.int8]
     reads: int
-    label: str
+    digest: str
 
     def data(self) -> dict[str, Any]:
         """The problem in SAPI's `qp` format: float64, little-endian, NaN for qubits that are not used."""
@@ -69,7 +69,7 @@ class Submission:
     @property
     def tie_seed(self) -> int:
         """For the toss where a chain is split evenly."""
-        return int(self.label.rsplit("-", 1)[1][:16], 16)
+        return int(self.digest[:16], 16)
 
 
 def encode(
@@ -114,8 +114,8 @@ def encode(
     }
     if pinned is not None:
         parameters["flux_biases"] = _flux(layout, pinned, gauge, run.flux_bias)
-    label = _label(layout.limits, biases, couplings, parameters, key)
-    return Submission(layout, biases, couplings, parameters, gauge, reads, label)
+    digest = _digest(layout.limits, biases, couplings, parameters, key)
+    return Submission(layout, biases, couplings, parameters, gauge, reads, digest)
 
 
 def _flux(layout: Layout, pinned: int, gauge: NDArray[np.int8], flux_bias: float) -> list[float]:
@@ -156,14 +156,14 @@ def _require_ranges(layout: Layout, biases: Floats, couplings: Floats, either_si
             )
 
 
-def _label(
+def _digest(
     limits: SolverLimits, biases: Floats, couplings: Floats, parameters: dict[str, Any], key: tuple[int, ...]
 ) -> str:
     digest = hashlib.sha256(f"{limits.name}\n{limits.graph_id}\n{key}\n".encode())
     digest.update(json.dumps(parameters, sort_keys=True).encode())
     digest.update(biases.tobytes())
     digest.update(couplings.tobytes())
-    return f"hybrid-attention-{digest.hexdigest()[:40]}"
+    return digest.hexdigest()
 
 
 def _base64(values: NDArray[Any]) -> str:

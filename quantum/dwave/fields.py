@@ -18,6 +18,7 @@ from quantum.dwave.anneal import Anneal
 from quantum.dwave.solver_limits import SolverLimits
 
 Spins = NDArray[np.int8]
+Weights = NDArray[np.float64]
 
 
 class Fields(ABC):
@@ -55,11 +56,11 @@ class Fields(ABC):
         return with_ghost(model)
 
     @abstractmethod
-    def read(self, spins: Spins, weights: NDArray[np.float64]) -> tuple[Spins, float | None]:
-        """Outcomes of the model, and ⟨Z⟩ of an ancilla where there is one.
+    def read(self, spins: Spins, weights: Weights) -> tuple[Spins, Weights | None]:
+        """Outcomes of the models, and ⟨Z⟩ of an ancilla where there is one, (models,).
 
         Args:
-            spins: as read, (rows, spins + extra).
+            spins: as read, (rows, models, spins + extra).
             weights: (rows,), sum 1.
         """
 
@@ -76,7 +77,7 @@ class NativeFields(Fields):
         couplings = model.couplings.repeat_interleave(model.models, 0)
         return IsingModel(model.fields.reshape(-1, 1, n), couplings)
 
-    def read(self, spins: Spins, weights: NDArray[np.float64]) -> tuple[Spins, float | None]:
+    def read(self, spins: Spins, weights: Weights) -> tuple[Spins, Weights | None]:
         """Outcomes as they are."""
         return spins, None
 
@@ -92,9 +93,9 @@ class AncillaFields(Fields):
     extra = 1
     pinned = True
 
-    def read(self, spins: Spins, weights: NDArray[np.float64]) -> tuple[Spins, float | None]:
+    def read(self, spins: Spins, weights: Weights) -> tuple[Spins, Weights | None]:
         """Outcomes without the ancilla, and its mean."""
-        return spins[:, :-1], float(weights @ spins[:, -1])
+        return spins[..., :-1], weights @ spins[..., -1]
 
 
 class GhostFields(Fields):
@@ -107,9 +108,9 @@ class GhostFields(Fields):
         """Fields are couplings here, and arrive as those do."""
         return 1 / beta_coupling, 1 / beta_coupling
 
-    def read(self, spins: Spins, weights: NDArray[np.float64]) -> tuple[Spins, float | None]:
+    def read(self, spins: Spins, weights: Weights) -> tuple[Spins, Weights | None]:
         """Outcomes relative to the ghost."""
-        return spins[:, :-1] * spins[:, -1:], None
+        return spins[..., :-1] * spins[..., -1:], None
 
 
 FIELDS: dict[str, Fields] = {one.name: one for one in (NativeFields(), AncillaFields(), GhostFields())}

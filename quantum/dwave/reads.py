@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from classical.random import derive_seeds, uniforms
 
@@ -28,23 +29,24 @@ def split_reads(shots: int, most: int, parts: int) -> list[int]:
     return [shots // count + (part < shots % count) for part in range(count)]
 
 
-def spin_reversal(seed: int, part: int, spins: int) -> NDArray[np.int8]:
-    """g of one model's submission, (1, spins), −1 where a spin is turned over.
+def spin_reversals(seeds: Tensor, part: int, spins: int) -> NDArray[np.int8]:
+    """g of one submission's models, (models, spins), −1 where a spin is turned over.
 
     Args:
-        seed: of the model.
-        part: which of its submissions.
+        seeds: of the models, (models,).
+        part: which of their submissions.
         spins: how many.
     """
-    numbers = uniforms(derive_seeds(seed, _GAUGES, part), spins).numpy()
-    gauge: NDArray[np.int8] = np.where(numbers < 0.5, -1, 1).astype(np.int8)[None]
+    numbers = uniforms(derive_seeds(seeds, _GAUGES, part), spins).numpy()
+    gauge: NDArray[np.int8] = np.where(numbers < 0.5, -1, 1).astype(np.int8)
     return gauge
 
 
-def no_reversal(spins: int) -> NDArray[np.int8]:
+def no_reversal(models: int, spins: int) -> NDArray[np.int8]:
     """g where none is turned over.
 
     Args:
-        spins: how many.
+        models: how many.
+        spins: of each.
     """
-    return np.ones((1, spins), dtype=np.int8)
+    return np.ones((models, spins), dtype=np.int8)

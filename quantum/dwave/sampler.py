@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,34 +11,33 @@ import torch
 from classical.ghost_spin import with_ghost
 from classical.ising import IsingModel
 from classical.random import derive_seeds, model_seeds
-from classical.sampler import Seed, require_shots, require_spins
+from classical.sampler import Seed, require_shots
 from classical.samples import Samples
 from quantum.checks import positive_number
+from quantum.dwave.access import Access
 from quantum.dwave.anneal import choose_anneal
+from quantum.dwave.batch import Packed, pack_batch, timed, timing_model
 from quantum.dwave.calibration import (
     Temperatures,
     fitted_temperatures,
     require_calibration,
     tabulated_temperatures,
 )
-from quantum.dwave.connection import Connection
-from quantum.dwave.credentials import find_solver, open_client
-from quantum.dwave.driver import run_all
-from quantum.dwave.embedding import choose_chain_strength, find_embedding, largest_clique, verified
-from quantum.dwave.encode import ANSWER_MODES, Run, Submission, encode
+from quantum.dwave.decode import Readout, decode
+from quantum.dwave.embedding import Embedding, choose_chain_strength
+from quantum.dwave.encode import ANSWER_MODES, Run
 from quantum.dwave.fields import choose_fields, require_named
 from quantum.dwave.gather import gathered
-from quantum.dwave.layout import Layout, lay_out
+from quantum.dwave.placement import Placement
 from quantum.dwave.precision import CONTROL_ERROR, programmed_values, warn_where_drowned
-from quantum.dwave.reads import no_reversal, spin_reversal, split_reads
 from quantum.dwave.solver_limits import SolverLimits
+from quantum.jobs.driver import Result, Terms, run
+from quantum.jobs.journal import Journal, passing_journal
+from quantum.jobs.service import Answer, Request, Service
 from quantum.schedule import AnnealSchedule
 
 FLUX_BIAS = 0.005
 """Φ₀ on a pinned qubit, what D-Wave's own composite uses: a bias of about 12 in units of h at freeze-out."""
-
-IN_FLIGHT = 200
-"""Problems that wait at the service at a time; it rejects more than 1,000 of one user's."""
 
 _CALIBRATION_SEED = 11
 
@@ -52,7 +50,8 @@ class DWaveSampler:
     rescaled. A processor takes no seed: `seed` decides which spins are turned over, breaks ties of chains and marks
     submissions.
 
-    Every model is a submission of its own, or several where its reads do not fit one.
+    Models of a batch stand side by side on the chip, as many in a submission as fit; reads beyond what one submission
+    takes are split. Every submission is written to a journal before it is posted, and is never paid for twice.
 
     Args:
         solver: a solver's name, a solver of `dwave.cloud.Client`, or None for the one that the configuration names, or
@@ -78,11 +77,17 @@ class DWaveSampler:
         flux_bias: on every qubit of a pinned spin, Φ₀.
         control_error: standard deviation of a programmed value, with which values are compared.
         calibration_shots: for each model of a calibration batch.
+        copies: most models in a submission; by default as many as fit.
+        journal: where submissions and answers are kept; by default a file that lasts as long as the sampler.
+        budget: most QPU time that all submissions of the journal may come to, seconds; None for no limit.
+        replay: take answers from the journal alone; nothing is submitted, and nothing is asked of D-Wave.
+        settle: seconds after which a submission without a reply is found by its label if it was accepted.
+        service: takes the place of a connection to D-Wave, for the solver that is given.
 
     Raises:
         ValueError: no credentials, a solver that is not there, an anneal that it does not have, a duration outside its
             range, or any other argument that makes no sense, with what to give instead.
-        DWaveError: the service cannot be reached.
+        QPUError: the service cannot be reached.
 
     Reference:
         D-Wave, "Solver properties and parameters"; for fast anneals A. D. King et al., Nature Physics 18, 1324 (2022).
@@ -106,23 +111,29 @@ class DWaveSampler:
         flux_bias: float = FLUX_BIAS,
         control_error: float = CONTROL_ERROR,
         calibration_shots: int = 500,
+        copies: int | None = None,
+        journal: Journal | None = None,
+        budget: float | None = None,
+        replay: bool = False,
+        settle: float = 5.0,
+        service: Service | None = None,
     ) -> None:
         if isinstance(spin_reversals, bool) or not isinstance(spin_reversals, int) or spin_reversals < 0:
             raise ValueError(f"spin_reversals is {spin_reversals!r}; give an integer of at least 0")
         if answer_mode not in ANSWER_MODES:
             raise ValueError(f"answer_mode is {answer_mode!r}; choose one of {', '.join(ANSWER_MODES)}")
-        if not isinstance(solver, str | None) and not hasattr(solver, "properties"):
-            raise ValueError(f"solver is {solver!r}; give a name, a solver of dwave.cloud.Client, or None")
+        if replay and journal is None:
+            raise ValueError("replay is True, but there is no journal to replay; give one")
         require_shots(calibration_shots)
         self.control_error = positive_number("control_error", control_error)
-        self._own_client = None
-        if isinstance(solver, str | None) and client is None:
-            client = self._own_client = open_client()
+        self.budget = None if budget is None else positive_number("budget", budget)
+        if replay:
+            assert journal is not None
+            self._access = Access.replayed(journal, solver)
+        else:
+            self._access = Access.open(solver, client, service)
         try:
-            if isinstance(solver, str | None):
-                solver = find_solver(client, solver)
-            self._client = solver.client if client is None else client
-            self.limits = SolverLimits.of(solver)
+            self.limits = SolverLimits.of(self._access.solver)
             self.anneal = choose_anneal(anneal, duration, self.limits)
             self._fields = choose_fields(field, self.anneal, self.limits)
             self.field = self._fields.name if field or self.anneal.kind == "standard" else None
@@ -134,22 +145,27 @@ class DWaveSampler:
             self.chain_strength = choose_chain_strength(chain_strength, self.limits)
             flux = positive_number("flux_bias", flux_bias)
             self._run = Run(self.anneal, answer_mode, self.chain_strength, flux, spin_reversals > 0)
-            self._embedding = None if embedding is None else verified(embedding, self.limits)
+            self.placement = Placement(self.limits, self._fields.extra, embedding, copies)
             self._most_reads = self.limits.most_reads(self.anneal.annealing_time)
-            self._layouts: dict[int, Layout] = {}
+            self._estimate = timing_model(self._access.solver)
             self._temperatures: dict[int, Temperatures] = {}
-            self.connection = Connection(self._client, solver)
+            self._settle = settle
+            self._lasting = journal is not None
+            self.journal = passing_journal(self) if journal is None else journal
+            self._access.remember(self.journal)
         except BaseException:
-            # the caller gets no sampler to close
-            if self._own_client is not None:
-                self._own_client.close(wait=False)
+            self._access.close()  # the caller gets no sampler to close
             raise
 
-    @cached_property
+    @property
+    def connection(self) -> Service | None:
+        """Where submissions go; None where they are only replayed."""
+        return self._access.service
+
+    @property
     def max_spins(self) -> int:
         """Most spins of a model: as many as are embedded or can be, less one where fields take one."""
-        held = largest_clique(self.limits) if self._embedding is None else self._embedding.spins
-        return held - self._fields.extra
+        return self.placement.max_spins
 
     def sample(self, model: IsingModel, *, shots: int = 256, seed: Seed = 0) -> Samples:
         """Draw `shots` configurations for every model of the batch.
@@ -167,35 +183,54 @@ class DWaveSampler:
         Raises:
             ValueError: shots below 1, a seed of the wrong shape, more spins than `max_spins`, fields that the anneal
                 does not take, values outside the solver's ranges, or a calibration that gives no temperatures.
-            DWaveError: the service failed; see `quantum.dwave.errors` for what that means.
+            QPUError: the service failed; see `quantum.jobs.errors` for what that means.
         """
         require_shots(shots)
         seeds = model_seeds(seed, model.groups, model.models, "cpu")
-        self._require_spins(model.spins)
+        self.placement.require(model.spins)
         require_named(self.field, self.anneal, model)
         detached = IsingModel(model.fields.detach().double().cpu(), model.couplings.detach().double().cpu())
         beta = self.temperatures(model.spins)
-        submissions, owners = self._encoded(
-            detached.scaled(*self._fields.factors(beta.field, beta.coupling)), shots, seeds
-        )
-        values = programmed_values(submissions, self._fields.extra, self.control_error)
+        programmed = detached.scaled(*self._fields.factors(beta.field, beta.coupling))
+        packed = self.packed(programmed, shots, seeds)
+        values = programmed_values([one.submission for one in packed], self._fields.extra, self.control_error)
         warn_where_drowned(values, self.limits.name)
-        results = run_all(self.connection, submissions, IN_FLIGHT)
-        drawn = gathered(results, owners, (model.groups, model.models), shots, self._fields)
-        layout = self._layout(model.spins)
+        drawn = gathered(self._run_all(packed, "sampling"), packed, (model.groups, model.models), shots, self._fields)
         drawn.diagnostics.update(
             solver=self.limits.name,
             graph_id=self.limits.graph_id,
             anneal=self.anneal,
             field=self.field,
             temperatures=beta,
-            embedding=layout.embeddings[0],
+            embeddings=_embeddings(packed),
             chain_strength=self.chain_strength,
             programmed=values,
-            submissions=len(submissions),
+            submissions=len(packed),
         )
         weights = drawn.weights.to(model.fields.device, model.fields.dtype)
         return Samples(drawn.spins.to(model.fields.device), weights, shots, drawn.diagnostics)
+
+    def packed(self, programmed: IsingModel, shots: int, seeds: torch.Tensor) -> list[Packed]:
+        """Submissions for models that are already divided by their temperatures; nothing is submitted.
+
+        Args:
+            programmed: (groups, models, spins), float64.
+            shots: of every model.
+            seeds: int64, (groups, models).
+
+        Raises:
+            ValueError: a value outside the solver's ranges.
+        """
+        return pack_batch(
+            programmed,
+            seeds,
+            shots,
+            placement=self.placement,
+            fields=self._fields,
+            run=self._run,
+            most_reads=self._most_reads,
+            reversals=self.spin_reversals,
+        )
 
     def temperatures(self, spins: int) -> Temperatures:
         """β_h and β_J for models of a number of spins; under "fit" the first call submits a calibration batch.
@@ -205,18 +240,18 @@ class DWaveSampler:
 
         Raises:
             ValueError: a calibration that gives no temperatures, or chains that its table does not hold for.
-            DWaveError: the service failed.
+            QPUError: the service failed.
         """
-        self._require_spins(spins)
+        self.placement.require(spins)
         if spins not in self._temperatures:
             self._temperatures[spins] = self._calibrated(spins)
         return self._temperatures[spins]
 
     def close(self) -> None:
-        """Close the connection, and the client if it was opened here."""
-        self.connection.close()
-        if self._own_client is not None:
-            self._own_client.close(wait=False)
+        """Close what was opened here; a journal or client that was given stays open."""
+        self._access.close()
+        if not self._lasting:
+            self.journal.close()
 
     def __enter__(self) -> Self:
         return self
@@ -232,64 +267,39 @@ class DWaveSampler:
             f"field={self.field!r}, calibration={self.calibration!r})"
         )
 
-    def _require_spins(self, spins: int) -> None:
-        # the largest clique takes a search of the whole graph; a layout that is there already needs none
-        if spins in self._layouts:
-            return
-        blank = IsingModel(torch.zeros(1, 1, spins), torch.zeros(1, spins, spins))
-        require_spins(blank, self.max_spins, f"DWaveSampler on {self.limits.name}", "choose a larger processor")
-
-    def _layout(self, spins: int) -> Layout:
-        if spins not in self._layouts:
-            held = spins + self._fields.extra
-            whole = self._embedding
-            if whole is None:
-                embedding = find_embedding(held, self.limits)
-            else:
-                # the spin that stands for fields has the last chain, whatever the model's size
-                own = whole.chains[:spins] + whole.chains[whole.spins - self._fields.extra :]
-                embedding = verified(own, self.limits)
-            self._layouts[spins] = lay_out([embedding], self.limits)
-        return self._layouts[spins]
-
     def _calibrated(self, spins: int) -> Temperatures:
         if self.calibration == "hand":
             assert self.beta is not None
             return Temperatures(*self.beta, "hand")
         if self.calibration == "table":
             assert self.schedule is not None
-            return tabulated_temperatures(self.schedule, self._layout(spins).longest_chain)
+            longest = max(one.longest for one in self.placement.embeddings(spins))
+            return tabulated_temperatures(self.schedule, longest)
         return fitted_temperatures(spins, self.field is not None, self.beta, self._probe)
 
     def _probe(self, programmed: IsingModel) -> tuple[Samples, IsingModel]:
         """Samples of models as they are programmed, and the models whose temperatures they show."""
         seeds = derive_seeds(_CALIBRATION_SEED, torch.arange(programmed.groups))[:, None]
-        submissions, owners = self._encoded(programmed, self.calibration_shots, seeds)
-        results = run_all(self.connection, submissions, IN_FLIGHT)
-        drawn = gathered(results, owners, (programmed.groups, 1), self.calibration_shots, self._fields)
+        packed = self.packed(programmed, self.calibration_shots, seeds)
+        results = self._run_all(packed, "calibration")
+        drawn = gathered(results, packed, (programmed.groups, 1), self.calibration_shots, self._fields)
         if self._fields.name != "ghost":
             return drawn, programmed
         # relative to the ghost it is always up, and turning all spins over changes nothing
         up = torch.ones_like(drawn.spins[..., :1])
         return Samples(torch.cat([drawn.spins, up], -1), drawn.weights, drawn.shots), with_ghost(programmed)
 
-    def _encoded(self, programmed: IsingModel, shots: int, seeds: torch.Tensor) -> tuple[list[Submission], list[int]]:
-        """Submissions for every model, already divided by its temperatures, and whose they are."""
-        layout = self._layout(programmed.spins)
-        chip = self._fields.programmed(programmed)
-        h, J = chip.fields[:, 0].numpy(), chip.couplings.numpy()
-        pinned = chip.spins - 1 if self._fields.pinned else None
-        submissions, owners = [], []
-        parts = split_reads(shots, self._most_reads, max(1, self.spin_reversals))
-        for row, one in enumerate(seeds.flatten().tolist()):
-            for part, reads in enumerate(parts):
-                turned = self.spin_reversals > 0
-                gauge = spin_reversal(one, part, chip.spins) if turned else no_reversal(chip.spins)
-                where = slice(row, row + 1)
-                submissions.append(
-                    encode(
-                        layout, h[where], J[where], self._run, reads=reads, gauge=gauge, pinned=pinned, key=(one, part)
-                    )
-                )
-                owners.append(row)
-        return submissions, owners
+    def _run_all(self, packed: Sequence[Packed], purpose: str) -> list[Result[Readout]]:
+        requests = [timed(one, self._estimate, self.anneal.annealing_time) for one in packed]
+        terms = Terms(purpose, self.budget, settle=self._settle, cancel=not self._lasting)
+        return run(self.connection, requests, self.journal, _read, terms)
+
+
+def _read(answer: Answer, request: Request) -> Readout:
+    return decode(answer.content, request.payload)
+
+
+def _embeddings(packed: Sequence[Packed]) -> list[Embedding]:
+    """Of every model; all parts of a model have the same."""
+    layouts = {one.first: one.submission.layout for one in packed}
+    return [embedding for layout in layouts.values() for embedding in layout.embeddings]

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from quantum.dwave import AnswerError, DWaveError, DWaveSampler, RejectedError, UnknownOutcomeError
-from quantum.dwave.errors import JobError
+from quantum.dwave import AnswerError, QPUError, DWaveSampler, RejectedError, UnknownOutcomeError
+from quantum.jobs.errors import JobError
 from tests.contract.case import batch
 from tests.loopback import Account, Boltzmann, Fault, FaultPlan, LoopbackServer, chip
 
@@ -22,13 +22,21 @@ MODEL = batch(spins=3, groups=1, models=3)
 
 @contextlib.contextmanager
 def failing(*faults: Fault, account: Account | None = None, **options: Any) -> Iterator[tuple[Any, LoopbackServer]]:
-    """A sampler on a server with faults to come."""
+    """A sampler that posts models one by one, on a server with faults to come."""
     plan = FaultPlan()
     with (
         LoopbackServer([chip("pegasus", 2)], Boltzmann(9, 8), faults=plan, account=account) as server,
         server.client(**options) as client,
     ):
-        sampler = DWaveSampler(client=client, anneal="standard", calibration="hand", beta=(9, 8), control_error=1e-3)
+        sampler = DWaveSampler(
+            client=client,
+            anneal="standard",
+            calibration="hand",
+            beta=(9, 8),
+            control_error=1e-3,
+            copies=1,
+            settle=0.2,
+        )
         plan.add(*faults)
         yield sampler, server
 
@@ -78,33 +86,40 @@ def test_a_post_that_is_refused_leaves_no_job(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "jobs"),
+    ("fault", "posts"),
     [
-        (Fault("status", "submit", status=500), 0),
-        (Fault("drop-before", "submit"), 0),
-        (Fault("accepted-status", "submit", status=502), 3),
-        (Fault("drop-after", "submit"), 3),
-        (Fault("truncated", "submit"), 3),
-        (Fault("not-json", "submit"), 3),
-        (Fault("corrupt", "submit"), 3),
+        (Fault("status", "submit", status=500), 2),
+        (Fault("drop-before", "submit"), 2),
+        (Fault("accepted-status", "submit", status=502), 1),
+        (Fault("drop-after", "submit"), 1),
+        (Fault("truncated", "submit"), 1),
+        (Fault("not-json", "submit"), 1),
+        (Fault("corrupt", "submit"), 1),
     ],
     ids=repr,
 )
-def test_a_post_without_a_reply_is_not_repeated_and_can_be_looked_up(fault: Fault, jobs: int) -> None:
+def test_a_post_without_a_reply_is_looked_up_and_repeated_only_if_it_was_not_accepted(fault: Fault, posts: int) -> None:
     with failing(fault) as (sampler, server):
-        with pytest.raises(UnknownOutcomeError, match="look their labels up") as unknown:
+        samples = sampler.sample(MODEL, shots=50, seed=3)
+        assert server.count("submit") == posts
+        assert server.count("list") >= 3
+        assert len(server.account.jobs) == 3
+        torch.testing.assert_close(samples.mean(), reference(), rtol=0, atol=0)
+
+
+def test_a_service_that_never_replies_is_given_up_without_jobs() -> None:
+    with failing(Fault("drop-before", "submit", times=99)) as (sampler, server):
+        with pytest.raises(UnknownOutcomeError, match="look their labels up"):
             sampler.sample(MODEL, shots=50)
-        assert server.count("submit") == 1
-        assert len(server.account.jobs) == jobs
-        found = [problem_id for label in unknown.value.labels for problem_id in sampler.connection.find(label)]
-        assert found == list(server.account.jobs)
+        assert not server.account.jobs
+        assert not sampler.journal.jobs()
 
 
 def test_a_reply_that_is_too_late_is_no_reply() -> None:
     with failing(Fault("slow", "submit", seconds=1.5), request_timeout=0.4) as (sampler, server):
-        with pytest.raises(UnknownOutcomeError, match="RequestTimeout"):
-            sampler.sample(MODEL, shots=50)
-        assert len(server.account.jobs) == 3
+        samples = sampler.sample(MODEL, shots=50, seed=3)
+        assert server.count("submit") == 1
+        torch.testing.assert_close(samples.mean(), reference(), rtol=0, atol=0)
 
 
 def test_an_answer_that_stays_unreadable_is_named_and_not_lost() -> None:
@@ -139,14 +154,30 @@ def test_a_job_that_fails_is_an_error() -> None:
         with pytest.raises(JobError, match="is FAILED"):
             sampler.sample(MODEL, shots=50)
         assert server.account.bill == 0
+        assert sorted(job.attempt for job in sampler.journal.jobs()) == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+
+
+def test_a_job_that_fails_once_is_asked_for_again() -> None:
+    with failing() as (sampler, server):
+        processor, failures = server.processor, iter([OSError("no processor")])
+
+        def failing_once(*given: Any) -> Any:
+            for failure in failures:
+                raise failure
+            return processor(*given)
+
+        server.processor = failing_once
+        samples = sampler.sample(MODEL, shots=50, seed=3)
+        assert [job.status for job in server.account.jobs.values()].count("FAILED") == 1
+        torch.testing.assert_close(samples.mean(), reference(), rtol=0, atol=0)
 
 
 def test_a_token_is_nowhere(caplog: pytest.LogCaptureFixture) -> None:
-    faults = [Fault("status", "submit", status=401), Fault("drop-after", "submit"), Fault("corrupt", "answer", times=9)]
+    faults = [Fault("status", "submit", status=401), Fault("corrupt", "answer", times=9)]
     with caplog.at_level(logging.INFO), failing(*faults) as (sampler, server):
         token, written = server.token, [repr(sampler), repr(sampler.connection), repr(sampler.limits)]
         for _ in faults:
-            with pytest.raises(DWaveError) as failure:
+            with pytest.raises(QPUError) as failure:
                 sampler.sample(MODEL, shots=20)
             error = failure.value
             written += [str(error), repr(error), "".join(traceback.format_exception(error)), repr(vars(error))]

@@ -12,7 +12,7 @@ from quantum.dwave.anneal import Anneal
 from quantum.dwave.decode import decode
 from quantum.dwave.embedding import Embedding, find_embedding, largest_clique, verified
 from quantum.dwave.encode import Run, Submission, encode
-from quantum.dwave.errors import AnswerError
+from quantum.jobs.errors import AnswerError
 from quantum.dwave.layout import Layout, lay_out
 from quantum.dwave.solver_limits import SolverLimits
 from tests.dwave.service import solver
@@ -161,14 +161,14 @@ def test_answers_that_are_not_whole_are_refused(change: dict[str, Any], message:
         decode({**whole, **change}, one)
 
 
-def test_labels_tell_submissions_apart_and_stay_the_same() -> None:
-    assert submission(1).label == submission(1).label
-    assert submission(1).label != submission(2).label
+def test_digests_tell_submissions_apart_and_stay_the_same() -> None:
+    assert submission(1).digest == submission(1).digest
+    assert submission(1).digest != submission(2).digest
     limits = SolverLimits.of(solver())
     layout = lay_out([find_embedding(2, limits)], limits)
     h, J, g = np.zeros((1, 2)), np.zeros((1, 2, 2)), np.ones((1, 2), dtype=np.int8)
-    labels = {encode(layout, h, J, RUN, reads=reads, gauge=g, key=key).label for reads in (1, 2) for key in ((), (1,))}
-    assert len(labels) == 4
+    digests = {encode(layout, h, J, RUN, reads=reads, gauge=g, key=key).digest for reads in (1, 2) for key in ((), (1,))}
+    assert len(digests) == 4
 
 
 @pytest.mark.parametrize("name", ["Loopback_pegasus2", "Loopback_zephyr2"])

@@ -11,7 +11,7 @@ import torch
 from classical import IsingModel, Samples
 from classical.random import model_seeds
 from quantum.dwave import DWaveSampler
-from quantum.dwave.reads import no_reversal, spin_reversal
+from quantum.dwave.reads import no_reversal, spin_reversals
 from tests.contract.case import batch
 from tests.contract.laws import boltzmann
 from tests.dwave.service import BETA, loopback_sampler, service, solver
@@ -30,17 +30,17 @@ def served(samples: Samples, sampler: DWaveSampler, spins: int, seed: int) -> tu
     """⟨s⟩ and ⟨s sᵀ⟩ of the server's own reads, with chains, reversals and fields undone one read at a time."""
     groups, models = samples.spins.shape[:2]
     seeds = model_seeds(seed, groups, models)
-    chains = samples.diagnostics["embedding"].chains
     mean = torch.zeros(groups, models, spins, dtype=torch.float64)
     second = torch.zeros(groups, models, spins, spins, dtype=torch.float64)
     for row, ids in enumerate(samples.diagnostics["problem_ids"]):
         g, m = divmod(row, models)
+        chains = samples.diagnostics["embeddings"][row].chains
         total = 0
         for part, problem_id in enumerate(ids):
             job = service().account.jobs[problem_id]
             assert job.spins is not None
             n = len(chains)
-            turned = spin_reversal(int(seeds[g, m]), part, n) if sampler.spin_reversals else no_reversal(n)
+            turned = spin_reversals(seeds[g, m][None], part, n) if sampler.spin_reversals else no_reversal(1, n)
             place = {qubit: i for i, qubit in enumerate(job.programmed.qubits.tolist())}
             for read in job.spins.tolist():
                 s = []

@@ -14,7 +14,7 @@ import torch
 
 from classical import IsingModel
 from quantum import AnnealSchedule
-from quantum.dwave import DWaveError, DWaveSampler
+from quantum.dwave import QPUError, DWaveSampler
 from tests.contract.case import batch
 from tests.dwave.service import client, loopback_sampler, service, solver
 from tests.loopback import LoopbackServer, chip
@@ -194,7 +194,7 @@ def test_credentials_of_the_users_own(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_a_service_that_is_not_there() -> None:
     with LoopbackServer() as server:
         opened = server.client(http_retry_total=1)
-    with pytest.raises(DWaveError, match=r"cannot list solvers of http://127\.0\.0\.1") as refused:
+    with pytest.raises(QPUError, match=r"cannot list solvers of http://127\.0\.0\.1") as refused:
         DWaveSampler(client=opened)
     assert server.token not in str(refused.value)
     opened.close(wait=False)

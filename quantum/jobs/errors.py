@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-class DWaveError(RuntimeError):
+class QPUError(RuntimeError):
     """A processor, or the way to it, failed."""
 
 
-class RejectedError(DWaveError):
+class RejectedError(QPUError):
     """The service said no: nothing was accepted and nothing is charged.
 
     Args:
@@ -26,7 +26,7 @@ class RejectedError(DWaveError):
         self.status, self.retry_after = status, retry_after
 
 
-class UnknownOutcomeError(DWaveError):
+class UnknownOutcomeError(QPUError):
     """No reply: what was posted may have been accepted, and then it is charged; look its labels up first.
 
     Args:
@@ -39,13 +39,13 @@ class UnknownOutcomeError(DWaveError):
         self.labels = tuple(labels)
 
 
-class JobError(DWaveError):
+class JobError(QPUError):
     """An accepted problem ended without an answer.
 
     Args:
         text: what happened.
         problem_id: which.
-        status: FAILED or CANCELLED.
+        status: FAILED, CANCELLED, or UNKNOWN to the service.
     """
 
     def __init__(self, text: str, problem_id: str, status: str) -> None:
@@ -53,7 +53,7 @@ class JobError(DWaveError):
         self.problem_id, self.status = problem_id, status
 
 
-class AnswerError(DWaveError):
+class AnswerError(QPUError):
     """An answer that cannot be read. It is paid for and can be fetched again.
 
     Args:
@@ -64,3 +64,15 @@ class AnswerError(DWaveError):
     def __init__(self, text: str, problem_id: str | None = None) -> None:
         super().__init__(text)
         self.problem_id = problem_id
+
+
+class BudgetError(QPUError):
+    """The next submission would pass the budget; it was not made, and everything paid for is in the journal.
+
+    Args:
+        text: what was charged, and what was about to be.
+    """
+
+
+class NotRecordedError(QPUError):
+    """A journal that is replayed has no answer to what is asked."""
