@@ -1,0 +1,392 @@
+"""What was asked of a processor in the cloud, what it answered and what that cost: one SQLite file for each run.
+
+Every job goes through these states, each durable before the next step is taken:
+
+    intended   its label is written; it may or may not have been posted
+    accepted   the service gave it an id; it is charged, or will be
+    answered   its answer and its charge are here
+    failed     it ended without an answer; the next attempt has a label of its own
+
+A job is known by the digest of what is asked. The same request, in the same run or when it is resumed or replayed,
+finds the answer that was paid for; it is never posted again. A label is the digest behind the run's own prefix, so that
+no other run's jobs are found under it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import tempfile
+import time
+import uuid
+import weakref
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from quantum.jobs.errors import BudgetError
+from quantum.jobs.owners import Owner
+from quantum.jobs.service import Answer, Request
+
+FORMAT = "hybrid-attention journal 1"
+STATES = ("intended", "accepted", "answered", "failed")
+MICROSECONDS = 1e6
+
+_TABLES = f"""
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE solvers (
+    name TEXT NOT NULL, graph_id TEXT NOT NULL, definition BLOB NOT NULL, seen REAL NOT NULL,
+    PRIMARY KEY (name, graph_id)
+) STRICT;
+CREATE TABLE jobs (
+    label TEXT PRIMARY KEY,
+    digest TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    purpose TEXT NOT NULL,
+    solver TEXT NOT NULL,
+    status TEXT NOT NULL CHECK (status IN {STATES}),
+    problem_id TEXT,
+    models INTEGER NOT NULL,
+    reads INTEGER NOT NULL,
+    qubits INTEGER NOT NULL,
+    estimate_us REAL NOT NULL,
+    charged_us REAL,
+    owner TEXT NOT NULL,
+    intended_at REAL NOT NULL,
+    ended_at REAL,
+    answer BLOB,
+    error TEXT,
+    UNIQUE (digest, attempt)
+) STRICT;
+"""
+_COLUMNS = (
+    "label, digest, attempt, purpose, solver, status, problem_id, models, reads, qubits, estimate_us, charged_us, "
+    "owner, intended_at, ended_at, error"
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A row of the journal, without its answer.
+
+    Args:
+        label: under which it was, or will be, posted.
+        digest: of what is asked.
+        attempt: 1, and one more for each that failed.
+        purpose: what it is for, such as "calibration".
+        solver: its name.
+        status: one of `STATES`.
+        problem_id: the service's, once it is accepted.
+        models: Ising models in it.
+        reads: of each.
+        qubits: that are programmed.
+        estimate_us: QPU time that it was expected to be charged, µs.
+        charged_us: QPU time that it was charged, µs; None until it is known.
+        owner: the process that works on it.
+        intended_at: when it was last about to be posted, seconds since 1970.
+        ended_at: when it was answered or had failed, likewise.
+        error: why it failed.
+    """
+
+    label: str
+    digest: str
+    attempt: int
+    purpose: str
+    solver: str
+    status: str
+    problem_id: str | None
+    models: int
+    reads: int
+    qubits: int
+    estimate_us: float
+    charged_us: float | None
+    owner: str
+    intended_at: float
+    ended_at: float | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over a journal.
+
+    Args:
+        charged_us: of all that ended, µs.
+        open_us: expected of what is intended or accepted, µs.
+        jobs: how many there are, by status.
+    """
+
+    charged_us: float
+    open_us: float
+    jobs: dict[str, int]
+
+
+class Journal:
+    """One run's jobs on disk; several processes may use one at a time.
+
+    Args:
+        path: of the file; it is made where there is none.
+        run: what tells the run from others; a journal that was made for another one is refused. None takes any.
+
+    Raises:
+        ValueError: a file that is no journal, or another run's.
+    """
+
+    def __init__(self, path: Path, *, run: str | None = None) -> None:
+        self.path = path
+        self.owner = Owner(path.with_name(f"{path.name}.owners"))
+        try:
+            with self._transaction() as database:
+                self._prefix = self._opened(database, run)
+        except sqlite3.DatabaseError as error:
+            raise ValueError(f"journal {path} cannot be used ({error}); move it away or name another") from None
+        except OSError as error:
+            raise ValueError(f"journal {path} cannot be opened ({error.strerror}); choose another folder") from None
+
+    def __repr__(self) -> str:
+        return f"Journal({str(self.path)!r})"
+
+    def close(self) -> None:
+        """Let other processes take over what this one has not finished."""
+        self.owner.release()
+
+    def jobs(self) -> list[Job]:
+        """All jobs, in the order in which they were intended first."""
+        with self._reading() as database:
+            return [Job(*row) for row in database.execute(f"SELECT {_COLUMNS} FROM jobs ORDER BY rowid")]
+
+    def job(self, digest: str) -> Job | None:
+        """The newest attempt at what a digest stands for."""
+        with self._reading() as database:
+            return _newest(database, digest)
+
+    def answer(self, digest: str) -> Answer | None:
+        """The answer to what a digest stands for, if there is one."""
+        with self._reading() as database:
+            found = database.execute(
+                "SELECT answer, charged_us FROM jobs WHERE digest = ? AND status = 'answered' ORDER BY attempt LIMIT 1",
+                (digest,),
+            ).fetchone()
+        return None if found is None else Answer(_unpacked(found[0]), found[1])
+
+    def totals(self) -> Totals:
+        """What was charged, and what is about to be."""
+        with self._reading() as database:
+            counts = dict(database.execute("SELECT status, count(*) FROM jobs GROUP BY status"))
+            return Totals(*_committed(database), counts)
+
+    def claim(
+        self, requests: Sequence[Request], *, solver: str, purpose: str, budget: float | None
+    ) -> list[tuple[Job, bool]]:
+        """Make this process the one that works on some requests; those without a job get one, if the budget allows.
+
+        Jobs of other processes that still run stay theirs.
+
+        Args:
+            requests: what is asked.
+            solver: its name.
+            purpose: what it is for.
+            budget: most QPU time that all jobs of the journal may come to, seconds; None for no limit.
+
+        Returns:
+            For each the newest attempt, and whether it is new. Fewer than were asked for where the budget ends.
+
+        Raises:
+            BudgetError: not even the first of them fits the budget.
+        """
+        claimed: list[tuple[Job, bool]] = []
+        with self._transaction() as database:
+            charged, expected = _committed(database)
+            ratio = _worst_ratio(database)
+            for request in requests:
+                job = _newest(database, request.digest)
+                if job is not None and job.status in ("intended", "accepted") and self.owner.may_take(job.owner):
+                    database.execute("UPDATE jobs SET owner = ? WHERE label = ?", (self.owner.name, job.label))
+                    job = _newest(database, request.digest)
+                if job is not None and job.status != "failed":
+                    claimed.append((job, False))
+                    continue
+                cost = request.estimate_us * ratio
+                if budget is not None and charged + expected + cost > budget * MICROSECONDS:
+                    if claimed:
+                        break
+                    raise BudgetError(_over(charged, expected, cost, budget, solver))
+                expected += cost
+                claimed.append((self._intend(database, request, job, solver, purpose), True))
+        return claimed
+
+    def refresh(self, labels: Iterable[str]) -> None:
+        """Note that jobs are about to be posted now, by this process."""
+        with self._transaction() as database:
+            database.executemany(
+                "UPDATE jobs SET intended_at = ?, owner = ? WHERE label = ?",
+                [(time.time(), self.owner.name, label) for label in labels],
+            )
+
+    def accepted(self, problem_ids: Mapping[str, str]) -> None:
+        """Note the service's ids of jobs, by label."""
+        with self._transaction() as database:
+            database.executemany(
+                "UPDATE jobs SET status = 'accepted', problem_id = ? WHERE label = ? AND status = 'intended'",
+                [(problem_id, label) for label, problem_id in problem_ids.items()],
+            )
+
+    def retract(self, labels: Iterable[str]) -> None:
+        """Take back jobs that are known not to have been accepted."""
+        with self._transaction() as database:
+            database.executemany(
+                "DELETE FROM jobs WHERE label = ? AND status = 'intended'", [(label,) for label in labels]
+            )
+
+    def answered(self, label: str, answer: Answer) -> None:
+        """Keep an answer and its charge."""
+        with self._transaction() as database:
+            database.execute(
+                "UPDATE jobs SET status = 'answered', answer = ?, charged_us = ?, ended_at = ? WHERE label = ?",
+                (_packed(answer.content), answer.charged_us, time.time(), label),
+            )
+
+    def failed(self, label: str, error: str, charged_us: float = 0.0) -> None:
+        """Note that a job ended without an answer."""
+        with self._transaction() as database:
+            database.execute(
+                "UPDATE jobs SET status = 'failed', error = ?, charged_us = ?, ended_at = ? WHERE label = ?",
+                (error, charged_us, time.time(), label),
+            )
+
+    def unreadable(self, label: str) -> None:
+        """Forget an answer that cannot be read, so that it is fetched again: it is paid for."""
+        with self._transaction() as database:
+            database.execute(
+                "UPDATE jobs SET status = 'accepted', answer = NULL, owner = ? WHERE label = ? AND status = 'answered'",
+                (self.owner.name, label),
+            )
+
+    def keep_solver(self, name: str, graph_id: str, definition: dict[str, Any]) -> None:
+        """Keep a solver's properties, so that answers can be replayed without asking for them."""
+        with self._transaction() as database:
+            database.execute(
+                "INSERT OR IGNORE INTO solvers VALUES (?, ?, ?, ?)", (name, graph_id, _packed(definition), time.time())
+            )
+
+    def solver(self, name: str | None = None) -> dict[str, Any] | None:
+        """Properties of a solver as they were last kept, or None.
+
+        Args:
+            name: None for the last one of any name.
+        """
+        with self._reading() as database:
+            found = database.execute(
+                "SELECT definition FROM solvers WHERE ? IS NULL OR name = ? ORDER BY seen DESC, rowid DESC LIMIT 1",
+                (name, name),
+            ).fetchone()
+        return None if found is None else _unpacked(found[0])
+
+    def _intend(
+        self, database: sqlite3.Connection, request: Request, last: Job | None, solver: str, purpose: str
+    ) -> Job:
+        attempt = 1 if last is None else last.attempt + 1
+        label = f"hybrid-attention-{self._prefix}-{request.digest[:40]}-{attempt}"
+        row = (label, request.digest, attempt, purpose, solver, "intended", None, request.models, request.reads)
+        row += (request.qubits, request.estimate_us, None, self.owner.name, time.time(), None, None)
+        database.execute(f"INSERT INTO jobs ({_COLUMNS}) VALUES ({', '.join('?' * len(row))})", row)
+        return Job(*row)
+
+    def _opened(self, database: sqlite3.Connection, run: str | None) -> str:
+        """The prefix of this run's labels, after what is needed is made or checked."""
+        if not database.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            for statement in filter(str.strip, _TABLES.split(";")):
+                database.execute(statement)
+            facts = {"format": FORMAT, "prefix": uuid.uuid4().hex[:12], "run": run or ""}
+            database.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
+        found = dict(database.execute("SELECT name, value FROM facts"))
+        if found.get("format") != FORMAT:
+            raise ValueError(f"journal {self.path} has format {found.get('format')!r}, not {FORMAT!r}; name another")
+        if run is not None and found["run"] not in ("", run):
+            raise ValueError(
+                f"journal {self.path} belongs to another run, with other settings; move it away, or replay it with "
+                "--journal FILE --replay"
+            )
+        if run is not None and not found["run"]:
+            database.execute("UPDATE facts SET value = ? WHERE name = 'run'", (run,))
+        return str(found["prefix"])
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing, alone, and on the disk when it ends."""
+        with closing(self._connected()) as database:
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                yield database
+            except BaseException:
+                database.rollback()
+                raise
+            database.commit()
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with closing(self._connected()) as database:
+            yield database
+
+    def _connected(self) -> sqlite3.Connection:
+        # no write-ahead log: one file that is whole by itself, on network file systems too
+        database = sqlite3.connect(self.path, timeout=60.0, isolation_level=None)
+        database.execute("PRAGMA synchronous = EXTRA")
+        return database
+
+
+def passing_journal(user: object) -> Journal:
+    """A journal that goes when what uses it goes.
+
+    Args:
+        user: what must not outlive its journal.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="hybrid-attention-")
+    weakref.finalize(user, folder.cleanup)
+    return Journal(Path(folder.name) / "journal.sqlite")
+
+
+def _newest(database: sqlite3.Connection, digest: str) -> Job | None:
+    found = database.execute(
+        f"SELECT {_COLUMNS} FROM jobs WHERE digest = ? ORDER BY attempt DESC LIMIT 1", (digest,)
+    ).fetchone()
+    return None if found is None else Job(*found)
+
+
+def _committed(database: sqlite3.Connection) -> tuple[float, float]:
+    """What was charged, and what open jobs are expected to be, µs."""
+    charged, expected = database.execute(
+        "SELECT coalesce(sum(charged_us), 0), coalesce(sum(CASE WHEN status IN ('intended', 'accepted') THEN "
+        "estimate_us ELSE 0 END), 0) FROM jobs"
+    ).fetchone()
+    return charged, expected * _worst_ratio(database)
+
+
+def _worst_ratio(database: sqlite3.Connection) -> float:
+    """Most that a charge exceeded its estimate by, as a factor: estimates are corrected by what was seen."""
+    ratio = database.execute(
+        "SELECT max(charged_us / estimate_us) FROM jobs WHERE status = 'answered' AND estimate_us > 0"
+    ).fetchone()[0]
+    return max(1.0, ratio or 1.0)
+
+
+def _over(charged: float, expected: float, cost: float, budget: float, solver: str) -> str:
+    spent = f"{charged / MICROSECONDS:.6g} s charged"
+    if expected:
+        spent += f" and {expected / MICROSECONDS:.6g} s in flight"
+    return (
+        f"the next submission to {solver} would cost {cost / MICROSECONDS:.6g} s of QPU time, which with {spent} "
+        f"passes the budget of {budget:g} s; nothing more was submitted"
+    )
+
+
+def _packed(content: dict[str, Any]) -> bytes:
+    return zlib.compress(json.dumps(content, separators=(",", ":")).encode(), 1)
+
+
+def _unpacked(packed: bytes) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(zlib.decompress(packed))
+    return content
