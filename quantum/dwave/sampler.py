@@ -26,12 +26,13 @@ from quantum.dwave.calibration import (
 from quantum.dwave.decode import Readout, decode
 from quantum.dwave.embedding import Embedding, choose_chain_strength
 from quantum.dwave.encode import ANSWER_MODES, Run
+from quantum.dwave.estimate import Costs, Estimate
 from quantum.dwave.fields import choose_fields, require_named
 from quantum.dwave.gather import gathered
 from quantum.dwave.placement import Placement
 from quantum.dwave.precision import CONTROL_ERROR, programmed_values, warn_where_drowned
 from quantum.dwave.solver_limits import SolverLimits
-from quantum.jobs.driver import Result, Terms, run
+from quantum.jobs.driver import IN_FLIGHT, Result, Terms, run
 from quantum.jobs.journal import Journal, passing_journal
 from quantum.jobs.service import Answer, Request, Service
 from quantum.schedule import AnnealSchedule
@@ -81,6 +82,7 @@ class DWaveSampler:
         journal: where submissions and answers are kept; by default a file that lasts as long as the sampler.
         budget: most QPU time that all submissions of the journal may come to, seconds; None for no limit.
         replay: take answers from the journal alone; nothing is submitted, and nothing is asked of D-Wave.
+        in_flight: most submissions that wait at the service at a time.
         settle: seconds after which a submission without a reply is found by its label if it was accepted.
         service: takes the place of a connection to D-Wave, for the solver that is given.
 
@@ -115,6 +117,7 @@ class DWaveSampler:
         journal: Journal | None = None,
         budget: float | None = None,
         replay: bool = False,
+        in_flight: int = IN_FLIGHT,
         settle: float = 5.0,
         service: Service | None = None,
     ) -> None:
@@ -149,10 +152,9 @@ class DWaveSampler:
             self._most_reads = self.limits.most_reads(self.anneal.annealing_time)
             self._estimate = timing_model(self._access.solver)
             self._temperatures: dict[int, Temperatures] = {}
-            self._settle = settle
+            self._in_flight, self._settle, self._remembered = in_flight, settle, False
             self._lasting = journal is not None
             self.journal = passing_journal(self) if journal is None else journal
-            self._access.remember(self.journal)
         except BaseException:
             self._access.close()  # the caller gets no sampler to close
             raise
@@ -232,6 +234,26 @@ class DWaveSampler:
             reversals=self.spin_reversals,
         )
 
+    def estimate(self, models: int, spins: int, shots: int, *, calibrated: bool = True) -> Estimate:
+        """What sampling would be charged, by the solver's own timing model; nothing is submitted.
+
+        Args:
+            models: how many.
+            spins: of each.
+            shots: of each.
+            calibrated: whether temperatures are known already, or the cost of measuring them is added.
+
+        Raises:
+            ValueError: more spins than `max_spins`.
+        """
+        self.placement.require(spins)
+        time = self.anneal.annealing_time
+        costs = Costs(self.placement, self._estimate, time, self._most_reads, self.spin_reversals)
+        found = costs.batch(models, spins, shots)
+        if calibrated or self.calibration != "fit":
+            return found
+        return found + costs.calibration(spins, self.calibration_shots, self.beta is not None)
+
     def temperatures(self, spins: int) -> Temperatures:
         """β_h and β_J for models of a number of spins; under "fit" the first call submits a calibration batch.
 
@@ -290,8 +312,11 @@ class DWaveSampler:
         return Samples(torch.cat([drawn.spins, up], -1), drawn.weights, drawn.shots), with_ghost(programmed)
 
     def _run_all(self, packed: Sequence[Packed], purpose: str) -> list[Result[Readout]]:
+        if not self._remembered:
+            self._access.remember(self.journal)
+            self._remembered = True
         requests = [timed(one, self._estimate, self.anneal.annealing_time) for one in packed]
-        terms = Terms(purpose, self.budget, settle=self._settle, cancel=not self._lasting)
+        terms = Terms(purpose, self.budget, self._in_flight, self._settle, cancel=not self._lasting)
         return run(self.connection, requests, self.journal, _read, terms)
 
 

@@ -23,7 +23,7 @@ import weakref
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +127,10 @@ class Totals:
 class Journal:
     """One run's jobs on disk; several processes may use one at a time.
 
+    The file is made with the first job.
+
     Args:
-        path: of the file; it is made where there is none.
+        path: of the file.
         run: what tells the run from others; a journal that was made for another one is refused. None takes any.
 
     Raises:
@@ -136,15 +138,12 @@ class Journal:
     """
 
     def __init__(self, path: Path, *, run: str | None = None) -> None:
-        self.path = path
+        self.path, self._run = path, run
         self.owner = Owner(path.with_name(f"{path.name}.owners"))
-        try:
-            with self._transaction() as database:
-                self._prefix = self._opened(database, run)
-        except sqlite3.DatabaseError as error:
-            raise ValueError(f"journal {path} cannot be used ({error}); move it away or name another") from None
-        except OSError as error:
-            raise ValueError(f"journal {path} cannot be opened ({error.strerror}); choose another folder") from None
+        self._prefix: str | None = None
+        if path.exists():
+            with self._transaction():
+                pass
 
     def __repr__(self) -> str:
         return f"Journal({str(self.path)!r})"
@@ -156,16 +155,19 @@ class Journal:
     def jobs(self) -> list[Job]:
         """All jobs, in the order in which they were intended first."""
         with self._reading() as database:
-            return [Job(*row) for row in database.execute(f"SELECT {_COLUMNS} FROM jobs ORDER BY rowid")]
+            rows = database.execute(f"SELECT {_COLUMNS} FROM jobs ORDER BY rowid") if database else ()
+            return [Job(*row) for row in rows]
 
     def job(self, digest: str) -> Job | None:
         """The newest attempt at what a digest stands for."""
         with self._reading() as database:
-            return _newest(database, digest)
+            return _newest(database, digest) if database else None
 
     def answer(self, digest: str) -> Answer | None:
         """The answer to what a digest stands for, if there is one."""
         with self._reading() as database:
+            if database is None:
+                return None
             found = database.execute(
                 "SELECT answer, charged_us FROM jobs WHERE digest = ? AND status = 'answered' ORDER BY attempt LIMIT 1",
                 (digest,),
@@ -175,6 +177,8 @@ class Journal:
     def totals(self) -> Totals:
         """What was charged, and what is about to be."""
         with self._reading() as database:
+            if database is None:
+                return Totals(0.0, 0.0, {})
             counts = dict(database.execute("SELECT status, count(*) FROM jobs GROUP BY status"))
             return Totals(*_committed(database), counts)
 
@@ -279,6 +283,8 @@ class Journal:
             name: None for the last one of any name.
         """
         with self._reading() as database:
+            if database is None:
+                return None
             found = database.execute(
                 "SELECT definition FROM solvers WHERE ? IS NULL OR name = ? ORDER BY seen DESC, rowid DESC LIMIT 1",
                 (name, name),
@@ -289,14 +295,31 @@ class Journal:
         self, database: sqlite3.Connection, request: Request, last: Job | None, solver: str, purpose: str
     ) -> Job:
         attempt = 1 if last is None else last.attempt + 1
-        label = f"hybrid-attention-{self._prefix}-{request.digest[:40]}-{attempt}"
-        row = (label, request.digest, attempt, purpose, solver, "intended", None, request.models, request.reads)
-        row += (request.qubits, request.estimate_us, None, self.owner.name, time.time(), None, None)
+        job = Job(
+            label=f"hybrid-attention-{self._prefix}-{request.digest[:40]}-{attempt}",
+            digest=request.digest,
+            attempt=attempt,
+            purpose=purpose,
+            solver=solver,
+            status="intended",
+            problem_id=None,
+            models=request.models,
+            reads=request.reads,
+            qubits=request.qubits,
+            estimate_us=request.estimate_us,
+            charged_us=None,
+            owner=self.owner.name,
+            intended_at=time.time(),
+            ended_at=None,
+            error=None,
+        )
+        row = astuple(job)
         database.execute(f"INSERT INTO jobs ({_COLUMNS}) VALUES ({', '.join('?' * len(row))})", row)
-        return Job(*row)
+        return job
 
-    def _opened(self, database: sqlite3.Connection, run: str | None) -> str:
+    def _opened(self, database: sqlite3.Connection) -> str:
         """The prefix of this run's labels, after what is needed is made or checked."""
+        run = self._run
         if not database.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
             for statement in filter(str.strip, _TABLES.split(";")):
                 database.execute(statement)
@@ -317,9 +340,11 @@ class Journal:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """All or nothing, alone, and on the disk when it ends."""
-        with closing(self._connected()) as database:
+        with self._connected() as database:
             database.execute("BEGIN IMMEDIATE")
             try:
+                if self._prefix is None:
+                    self._prefix = self._opened(database)
                 yield database
             except BaseException:
                 database.rollback()
@@ -327,15 +352,25 @@ class Journal:
             database.commit()
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        with closing(self._connected()) as database:
+    def _reading(self) -> Iterator[sqlite3.Connection | None]:
+        """None where nothing was written yet."""
+        if self._prefix is None and not self.path.exists():
+            yield None
+            return
+        with self._connected() as database:
             yield database
 
-    def _connected(self) -> sqlite3.Connection:
-        # no write-ahead log: one file that is whole by itself, on network file systems too
-        database = sqlite3.connect(self.path, timeout=60.0, isolation_level=None)
-        database.execute("PRAGMA synchronous = EXTRA")
-        return database
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        try:
+            # no write-ahead log, which network file systems do not bear; a rollback journal that is overwritten rather
+            # than removed, since then FULL means that what is committed outlasts a power cut
+            with closing(sqlite3.connect(self.path, timeout=60.0, isolation_level=None)) as database:
+                database.execute("PRAGMA journal_mode = PERSIST")
+                database.execute("PRAGMA synchronous = FULL")
+                yield database
+        except sqlite3.DatabaseError as error:
+            raise ValueError(f"journal {self.path} cannot be used ({error}); move it away or name another") from None
 
 
 def passing_journal(user: object) -> Journal:
