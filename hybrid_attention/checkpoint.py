@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from hybrid_attention.config import TrainConfig
+from hybrid_attention.config import NOT_SETTINGS, TrainConfig
 from hybrid_attention.errors import InputError
 from hybrid_attention.files import sync_folder, write_text
 
@@ -131,7 +131,7 @@ def require_settings(checkpoint: Checkpoint, settings: dict[str, Any], directory
         InputError: names the settings that differ.
     """
     own = {**asdict(TrainConfig().resolved()), **checkpoint.settings}
-    compared = (settings.keys() | own.keys()) - {"text", "schedule"}
+    compared = (settings.keys() | own.keys()) - {"text", "schedule", "schedule_table", *NOT_SETTINGS}
     names = [key for key in compared if settings.get(key) != own.get(key)]
     if names:
         listed = ", ".join(f"{key} ({own.get(key)} there, {settings.get(key)} here)" for key in sorted(names))

@@ -7,18 +7,24 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from hybrid_attention.config import SamplerName, TrainConfig, changed_keys, flag
+from hybrid_attention.config import CalibrationName, SamplerName, TrainConfig, changed_keys
 from hybrid_attention.design_command import DesignCommand
 from hybrid_attention.errors import InputError, RunStopped
 from hybrid_attention.export_command import ExportCommand
+from hybrid_attention.flags import flag
 from hybrid_attention.parse import config_from, parse
+from hybrid_attention.qpu import JournalFlags
+from hybrid_attention.qpu_command import QPUCommand
+from hybrid_attention.qpu_settings import QPU_FIELDS, QPUS
 from hybrid_attention.run import RunFolder
 from hybrid_attention.study_command import StudyCommand, study_below
+from quantum.jobs import BudgetError, QPUError
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,7 @@ class Train:
 
     settings: tyro.conf.OmitArgPrefixes[TrainConfig]
     where: tyro.conf.OmitArgPrefixes[_Where] = field(default_factory=_Where)
+    journal: tyro.conf.OmitArgPrefixes[JournalFlags] = field(default_factory=JournalFlags)
 
     def run(self) -> None:
         """Train, write the report and say where it is."""
@@ -59,7 +66,7 @@ class Train:
                 )
         else:
             folder.require_new()
-        finished = train(settings, folder, self.where.resume)
+        finished = train(settings, folder, self.where.resume, journal=self.journal)
         write_report(finished)
         print(f"run: {folder.path}\nreport: {folder.report}")
 
@@ -80,8 +87,24 @@ class Evaluate:
     """Duration T of the anneal, dimensionless."""
     trotter_steps: int | None = None
     """Trotter steps K of the anneal."""
-    calibration: Literal["none", "one-beta", "two-beta", "tuned"] | None = None
+    calibration: CalibrationName | None = None
     """What fields and couplings are divided by before an anneal."""
+    solver: str | None = None
+    """D-Wave solver or IBM backend, by name, as in train; so are the following."""
+    anneal: Literal["fast", "standard"] | None = None
+    """Annealer: fast or standard anneals."""
+    field: Literal["ancilla", "ghost"] | None = None
+    """Annealer: fields as couplings to a pinned spin or to a free one."""
+    schedule_table: str | None = None
+    """Annealer: CSV file with A(s) and B(s) in GHz."""
+    beta: str | None = None
+    """Annealer: inverse temperatures FIELD,COUPLING."""
+    control_error: float | None = None
+    """Annealer: standard deviation of what is programmed."""
+    precision: int | None = None
+    """Emulator: bits of a programmed coupling."""
+    qpu_budget: float | None = None
+    """Most seconds of QPU time that all jobs in the run's journal may come to; nothing is submitted without it."""
     shots: int | None = None
     """Samples drawn for each Ising model."""
     polish: int | None = None
@@ -96,13 +119,21 @@ class Evaluate:
     """How many held-out sequences to use; all by default, and with sampled statistics as many as in training."""
     json: bool = False
     """Print one JSON object."""
+    journal: tyro.conf.OmitArgPrefixes[JournalFlags] = dataclass_field(default_factory=JournalFlags)
 
     def run(self) -> None:
         """Evaluate and print."""
         from hybrid_attention.evaluate import evaluate_run, load_run
 
         anneal = ("schedule", "duration", "trotter_steps", "calibration", "noise")
-        sampling = (*anneal, "shots", "polish", "burn_in", "chains")
+        sampling = (
+            *anneal,
+            "shots",
+            "polish",
+            "burn_in",
+            "chains",
+            *(name for name in QPU_FIELDS if name in vars(self)),
+        )
         given = [name for name in sampling if getattr(self, name) is not None]
         if self.sampler == "exact" and given:
             raise InputError(f"{flag(given[0])} is {getattr(self, given[0])}, but exact sums need none; add --sampler")
@@ -110,6 +141,7 @@ class Evaluate:
             self.run_folder,
             sampler=self.sampler,
             text=self.text,
+            journal=self.journal,
             **{name: getattr(self, name) for name in sampling},
         )
         summary = evaluate_run(run, self.eval_sequences)
@@ -142,6 +174,8 @@ class Generate:
         from hybrid_attention.evaluate import load_run
         from hybrid_attention.generate import generate
 
+        if self.sampler in QPUS:
+            raise InputError(f"--sampler is {self.sampler}, but generate takes no QPU; leave it out for exact sums")
         run = load_run(self.run_folder, with_data=False, sampler=self.sampler)
         characters = generate(run, self.prompt, self.tokens, self.temperature, self.seed)
         print(self.prompt, end="", flush=True)
@@ -170,7 +204,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; those of the process by default.
 
     Returns:
-        Exit code: 0, or 2 after one line on stderr where something is wrong with the input.
+        Exit code: 0, or 2 after one line on stderr where something is wrong with the input; 3 where a QPU's budget
+        is used up, and 1 where something else failed.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -183,8 +218,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             | Annotated[DesignCommand, tyro.conf.subcommand("design")]
             | Annotated[StudyCommand, tyro.conf.subcommand("study", default=study)]
             | Annotated[ExportCommand, tyro.conf.subcommand("export")]
+            | Annotated[QPUCommand, tyro.conf.subcommand("qpu")]
         )
         parse(command, given, prog="hybrid-attention", description=_DESCRIPTION).run()
+    except BudgetError as error:
+        print(f"hybrid-attention: {error}", file=sys.stderr)
+        return 3
+    except QPUError as error:
+        print(f"hybrid-attention: {error}; nothing that was paid for is lost: go on with --resume", file=sys.stderr)
+        return 1
     except (InputError, RunStopped) as error:
         print(f"hybrid-attention: {error}", file=sys.stderr)
         return 2

@@ -12,13 +12,17 @@ import tomli_w
 
 from hybrid_attention.errors import InputError
 from hybrid_attention.files import write_text
+from hybrid_attention.flags import flag, require
+from hybrid_attention.qpu_settings import ANNEALERS, QPU_FIELDS, validate_qpu
 
 LARGEST_SEED = 2**62  # layers add their number to it, and generators take 64 bits
 
 
 PRESET = "preset:"
-SamplerName = Literal["exact", "gibbs", "mean-field", "aer", "statevector"]
+SamplerName = Literal["exact", "gibbs", "mean-field", "aer", "statevector", "dwave", "dwave-emulator", "ibm"]
 """Samplers by the name they have on the command line (`hybrid_attention.samplers.SAMPLERS`)."""
+
+CalibrationName = Literal["none", "one-beta", "two-beta", "tuned", "fit", "table", "hand"]
 
 LINEAR_DEFAULTS: dict[str, Any] = {"duration": 6.0, "trotter_steps": 12, "calibration": "two-beta"}
 """Settings of an anneal under the linear schedule; other schedules may bring their own."""
@@ -43,16 +47,18 @@ class TrainConfig:
     readout: Literal["mean", "sum"] = "mean"
     """Average over the attended keys, or their sum."""
     sampler: SamplerName = "exact"
-    """Where spin statistics come from: exact sums, Gibbs chains, mean field, or anneals simulated on Qiskit Aer or by
-    our own state vectors."""
+    """Where spin statistics come from: exact sums, Gibbs chains, mean field, anneals simulated on Qiskit Aer or by our
+    own state vectors, an annealer in D-Wave's cloud or its emulator, or a gate-model processor in IBM's cloud."""
     schedule: str = "linear"
     """Annealing schedule: linear, preset:K (4, 8, 16, 4-wide …), or a JSON file by design or AnnealSchedule.save."""
     duration: float | None = None
-    """Duration T of a linear anneal, dimensionless (ħ = 1); 6 by default."""
+    """Duration T of a linear anneal, dimensionless (ħ = 1); 6 by default. Of an annealer's anneal: nanoseconds; the
+    shortest fast one by default."""
     trotter_steps: int | None = None
     """Trotter steps K of the anneal; 12 by default, and a schedule's own where it has them."""
-    calibration: Literal["none", "one-beta", "two-beta", "tuned"] | None = None
-    """What fields and couplings are divided by before an anneal; two-beta by default, none for designed schedules."""
+    calibration: CalibrationName | None = None
+    """What fields and couplings are divided by before an anneal; two-beta by default, none for designed schedules.
+    Annealers: fit (measured, the default), table (from --schedule-table), hand (--beta)."""
     shots: int = 256
     """Samples drawn for each Ising model."""
     polish: int = 0
@@ -63,6 +69,26 @@ class TrainConfig:
     """Sweeps that a Gibbs chain makes before its first sample; 20 by default."""
     chains: int | None = None
     """Gibbs chains that share a model's shots; 16 by default."""
+    solver: str = ""
+    """D-Wave solver or IBM backend, by name; by default the one that is configured, or the least busy. Emulator: its
+    chip, as pegasus:4 (the default), zephyr:2 or complete:16."""
+    anneal: Literal["fast", "standard"] | None = None
+    """Annealer: fast (diabatic, nanoseconds; the default) or standard (microseconds) anneals."""
+    field: Literal["ancilla", "ghost"] | None = None
+    """Annealer: fields as couplings to a spin that flux biases pin, or to a free one; fast anneals need either."""
+    schedule_table: str = ""
+    """Annealer: CSV file with the columns s, A(s) (GHz), B(s) (GHz) as D-Wave publishes them."""
+    beta: str = ""
+    """Annealer: inverse temperatures FIELD,COUPLING for --calibration hand, or where fit begins."""
+    control_error: float | None = None
+    """Annealer: standard deviation of what is programmed, which the emulator makes and programmed values are compared
+    with; 0.02 by default, and none in the emulator."""
+    precision: int | None = None
+    """Emulator: bits of a programmed coupling; exact by default."""
+    qpu_budget: float | None = None
+    """Most seconds of QPU time that a run's jobs may be charged in all; nothing is submitted without it."""
+    qpu_evaluation: bool = False
+    """Evaluate on the QPU during training too, which is charged; by default exact sums are used."""
     estimator: Literal["covariance", "callen", "adjoint", "exact"] = "covariance"
     """How samples become a gradient; adjoint differentiates the anneal itself (statevector)."""
     independent_halves: bool = False
@@ -99,35 +125,36 @@ class TrainConfig:
             InputError: names the first flag that does not, its value and the fix.
         """
         counts = ("types", "trotter_steps", "length", "layers", "heads", "dim", "batch", "steps", "eval_sequences")
-        at_least = dict.fromkeys((*counts, "eval_every", "export_every", "burn_in", "chains"), 1)
+        at_least = dict.fromkeys((*counts, "eval_every", "export_every", "burn_in", "chains", "precision"), 1)
         for name, least in {**at_least, "shots": 2, "seed": 0, "polish": 0}.items():
             value = getattr(self, name)
-            _require(value is None or value >= least, name, value, f"give at least {least}")
-        _require(self.seed < LARGEST_SEED, "seed", self.seed, f"give less than {LARGEST_SEED}")
-        for name in ("duration", "lr", "lr_couplings"):
+            require(value is None or value >= least, name, value, f"give at least {least}")
+        require(self.seed < LARGEST_SEED, "seed", self.seed, f"give less than {LARGEST_SEED}")
+        for name in ("duration", "lr", "lr_couplings", "qpu_budget", "control_error"):
             value = getattr(self, name)
             if value is not None:
-                _require(math.isfinite(value) and value > 0, name, value, "give a positive number")
-        _require(self.dim % self.heads == 0, "dim", self.dim, f"make it a multiple of --heads {self.heads}")
+                require(math.isfinite(value) and value > 0, name, value, "give a positive number")
+        require(self.dim % self.heads == 0, "dim", self.dim, f"make it a multiple of --heads {self.heads}")
         if self.attention != "boltzmann":
-            _require(self.sampler == "exact", "sampler", self.sampler, "only --attention boltzmann has Ising models")
+            require(self.sampler == "exact", "sampler", self.sampler, "only --attention boltzmann has Ising models")
             every = self.export_every
-            _require(every is None, "export_every", every, "only --attention boltzmann has Ising models")
-        _require(self.noise == "" or self.sampler == "aer", "noise", self.noise, "it goes with --sampler aer")
+            require(every is None, "export_every", every, "only --attention boltzmann has Ising models")
+        require(self.noise == "" or self.sampler == "aer", "noise", self.noise, "it goes with --sampler aer")
         if self.sampler == "exact":
-            _require(self.polish == 0, "polish", self.polish, "exact sums leave nothing to polish; change --sampler")
+            require(self.polish == 0, "polish", self.polish, "exact sums leave nothing to polish; change --sampler")
         if self.sampler != "gibbs":
             for name in ("burn_in", "chains"):
                 value = getattr(self, name)
-                _require(value is None, name, value, "it goes with --sampler gibbs")
+                require(value is None, name, value, "it goes with --sampler gibbs")
+        validate_qpu(self)
         if self.task == "brackets":
-            _require(
+            require(
                 self.length % 2 == 0,
                 "length",
                 self.length,
                 f"balanced brackets have an even length, try {self.length + 1}",
             )
-            _require(self.text == "", "text", self.text, "it goes with --task text")
+            require(self.text == "", "text", self.text, "it goes with --task text")
         return self
 
     @property
@@ -142,10 +169,25 @@ class TrainConfig:
 
     def resolved(self) -> TrainConfig:
         """The same settings with every default that depends on the schedule written out: a linear one has them all."""
+        if self.sampler in ANNEALERS:
+            return replace(self, anneal=self.anneal or "fast", calibration=self.calibration or "fit")
         if self.schedule != "linear":
             return self
         filled = {name: value for name, value in LINEAR_DEFAULTS.items() if getattr(self, name) is None}
         return replace(self, **filled)
+
+    def with_sampler(self, sampler: SamplerName) -> TrainConfig:
+        """The same settings with another sampler, and without what belonged to the one before.
+
+        Args:
+            sampler: its name.
+        """
+        if sampler == self.sampler:
+            return self
+        names = {"polish", "noise", "burn_in", "chains", *QPU_FIELDS}
+        if self.sampler in ANNEALERS or sampler in ANNEALERS:
+            names |= {"schedule", "duration", "trotter_steps", "calibration"}
+        return replace(self, sampler=sampler, **{name: getattr(TrainConfig, name) for name in names})
 
     @property
     def schedule_is_file(self) -> bool:
@@ -156,7 +198,8 @@ class TrainConfig:
         """The same settings with files that are found from any directory."""
         text = str(Path(self.text).absolute()) if self.text else ""
         schedule = str(Path(self.schedule).absolute()) if self.schedule_is_file else self.schedule
-        return replace(self, text=text, schedule=schedule, noise=absolute_noise(self.noise))
+        table = str(Path(self.schedule_table).absolute()) if self.schedule_table else ""
+        return replace(self, text=text, schedule=schedule, noise=absolute_noise(self.noise), schedule_table=table)
 
     def save(self, path: Path) -> None:
         """Write as TOML, files by their absolute paths; values that are None are left out.
@@ -177,14 +220,14 @@ def absolute_noise(noise: str) -> str:
     return str(Path(noise).absolute()) if noise.endswith(".json") else noise
 
 
-def flag(name: str) -> str:
-    """The flag of a field."""
-    return "--" + name.replace("_", "-")
+NOT_SETTINGS = ("qpu_budget",)
+"""Fields that may change when a run is gone on with: no number depends on them."""
 
 
 def changed_keys(before: TrainConfig, after: TrainConfig) -> list[str]:
-    """Names of the fields that differ."""
-    return [f.name for f in fields(before) if getattr(before, f.name) != getattr(after, f.name)]
+    """Names of the settings that differ."""
+    names = (f.name for f in fields(before) if f.name not in NOT_SETTINGS)
+    return [name for name in names if getattr(before, name) != getattr(after, name)]
 
 
 def read_toml(path: Path, argument: str = "") -> dict[str, Any]:
@@ -220,13 +263,8 @@ def as_arguments(values: dict[str, Any]) -> list[str]:
     arguments: list[str] = []
     for key, value in values.items():
         if isinstance(getattr(TrainConfig, key), bool):
-            _require(isinstance(value, bool), key, repr(value), "give true or false")
+            require(isinstance(value, bool), key, repr(value), "give true or false")
             arguments.append(flag(key) if value else "--no-" + flag(key)[2:])
         else:
             arguments.append(f"{flag(key)}={value}")
     return arguments
-
-
-def _require(good: bool, name: str, value: object, fix: str) -> None:
-    if not good:
-        raise InputError(f"{flag(name)} is {value}; {fix}")

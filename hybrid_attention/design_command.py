@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hybrid_attention.config import LARGEST_SEED, flag
+from hybrid_attention.config import LARGEST_SEED
 from hybrid_attention.errors import InputError
 from hybrid_attention.files import require_new_file
+from hybrid_attention.flags import flag
 
 if TYPE_CHECKING:
     from quantum.distribution import ModelDistribution

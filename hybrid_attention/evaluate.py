@@ -19,8 +19,10 @@ from hybrid_attention.build import build_model, build_task, using_sampler
 from hybrid_attention.config import TrainConfig
 from hybrid_attention.errors import InputError
 from hybrid_attention.parse import config_from
+from hybrid_attention.qpu import JournalFlags
+from hybrid_attention.qpu_settings import QPUS
 from hybrid_attention.run import RunFolder
-from hybrid_attention.samplers import build_sampler, schedule_digest
+from hybrid_attention.samplers import LONGEST_EXACT, build_sampler, schedule_digest, table_digest
 from hybrid_attention.tasks import Batch, Task, TextTask
 from hybrid_attention.tasks.base import IGNORED
 from hybrid_attention.transformer import Transformer
@@ -80,12 +82,13 @@ def evaluate(model: Transformer, batch: Batch, sampler: Sampler, seed: int, prog
 
 
 def recorded_settings(config: TrainConfig) -> dict[str, Any]:
-    """What a checkpoint records of a run's settings: all of them, and a digest of its schedule file.
+    """What a checkpoint records of a run's settings: all of them, and digests of its schedule and table files.
 
     Args:
         config: the run's settings.
     """
-    return {**asdict(config), "schedule_sha256": schedule_digest(config)}
+    table = {"table_sha256": table_digest(config)} if config.schedule_table else {}
+    return {**asdict(config), "schedule_sha256": schedule_digest(config), **table}
 
 
 @dataclass(frozen=True)
@@ -100,12 +103,22 @@ class LoadedRun:
     step: int
 
 
-def load_run(path: Path, with_data: bool = True, **overrides: Any) -> LoadedRun:
+def load_run(
+    path: Path,
+    with_data: bool = True,
+    *,
+    own_sampler: bool = True,
+    journal: JournalFlags | None = None,
+    **overrides: Any,
+) -> LoadedRun:
     """Read a run's configuration and newest checkpoint.
 
     Args:
         path: the run's directory.
         with_data: whether the task needs its text; False works where the file is gone.
+        own_sampler: whether the run's own sampler is used where no other is asked for; False takes exact sums where
+            they fit, and mean field beyond, in place of a quantum processor.
+        journal: where a quantum processor's jobs are kept; in the run's folder by default.
         overrides: settings to use in place of the run's own, by field name; None leaves one as it is.
 
     Raises:
@@ -118,18 +131,25 @@ def load_run(path: Path, with_data: bool = True, **overrides: Any) -> LoadedRun:
     if latest is None:
         raise InputError(f"RUN {path} has no checkpoint yet; go on with it by train --out {path} --resume")
     saved = checkpoint.load(latest)
-    checkpoint.require_settings(saved, recorded_settings(config), latest)
+    recorded = recorded_settings(config)
+    checkpoint.require_settings(saved, recorded, latest)
     changed = {key: value for key, value in overrides.items() if value is not None}
+    budget = changed.get("qpu_budget")  # each command has its own; the run's is not taken over
+    config = replace(config, qpu_budget=None)
     if "schedule" in changed:  # another schedule does not take over what belonged to the run's own
         config = replace(config, duration=None, trotter_steps=None, calibration=None)
-    if overrides.get("sampler") not in (None, config.sampler):  # what belonged to the sampler that trained
-        config = replace(config, polish=0, noise="", burn_in=None, chains=None)
+    sampler_name = changed.get("sampler", config.sampler)
+    if not own_sampler and sampler_name in QPUS:
+        sampler_name = changed["sampler"] = "exact" if config.length <= LONGEST_EXACT else "mean-field"
+    config = config.with_sampler(sampler_name)
     config = replace(config, **changed, estimator="covariance", independent_halves=False).resolved().validate()
+    flags = journal or JournalFlags()
+    flags.require_qpu(config.sampler)
     if config.task == "text" and not with_data:
         task: Task = TextTask.without_text(config.length, saved.task["characters"])
     else:
         task = build_task(config, saved.task, other_text="text" in changed)
-    sampler = build_sampler(config)
+    sampler = build_sampler(config, flags.access(path, recorded, budget))
     model = build_model(config, task, sampler)
     checkpoint.restore_model(model, saved, latest)
     return LoadedRun(folder, config, task, sampler, model, saved.step)

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from hybrid_attention import __version__
-from hybrid_attention.config import TrainConfig, flag
+from hybrid_attention.config import TrainConfig
 from hybrid_attention.errors import InputError
 from hybrid_attention.files import require_new_file
+from hybrid_attention.flags import flag
 from hybrid_attention.parse import config_from
+from hybrid_attention.qpu_settings import ANNEALERS
 from hybrid_attention.run import RunFolder
 
 if TYPE_CHECKING:
@@ -113,6 +115,8 @@ class ExportCommand:
         if given and self.format != "qasm3":
             name = next(iter(given))
             raise InputError(f"{flag(name)} is {given[name]}, but only --format qasm3 has a circuit; leave it out")
+        if config.sampler in ANNEALERS:  # whose anneal is no circuit
+            config = config.with_sampler("exact")
         if "schedule" in given:  # another schedule does not take over what belonged to the run's own
             config = replace(config, duration=None, trotter_steps=None, calibration=None)
         config = replace(config, **given).resolved().validate()
@@ -137,13 +141,13 @@ class ExportCommand:
             if self.step not in (None, *kept):
                 raise InputError(f"--step is {self.step}, which was not kept; use one of {', '.join(map(str, kept))}")
             return hamiltonians.load(folder, kept[-1] if self.step is None else self.step)
-        run = load_run(folder.path)
+        run = load_run(folder.path, own_sampler=False)
         if self.step not in (None, run.step):
             raise InputError(
                 f"--step is {self.step}, but RUN {folder.path} kept no step (train --export-every keeps some); use "
                 f"{run.step}, which is its newest checkpoint's"
             )
-        sampler = reference_sampler(run.config)
+        sampler = reference_sampler(run.config, run.sampler)
         return hamiltonians.record_held_out(run.model, run.task, run.step, sampler, run.config.seed)
 
     def _model(self, recorded: Hamiltonians, query: int) -> IsingModel:

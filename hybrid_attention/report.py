@@ -69,7 +69,7 @@ def render(run: TrainedRun) -> str:
         run: a finished run.
     """
     config, held_out = run.config, run.task.validation(run.config.eval_sequences)
-    result = evaluate(run.model, held_out, reference_sampler(config), config.seed)
+    result = evaluate(run.model, held_out, reference_sampler(config, run.sampler), config.seed)
     examples = [look_at(run, tokens) for tokens in example_sequences(run)]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("hybrid_attention"),
@@ -141,7 +141,7 @@ def look_at(run: TrainedRun, tokens: Tensor) -> Example:
         if isinstance(attention, BoltzmannAttention) and attention.coupling_kind != "none":
             hooks.append(attention.couplings.register_forward_hook(_keeper(couplings, layer)))
     try:
-        with using_sampler(run.model, reference_sampler(run.config)):
+        with using_sampler(run.model, reference_sampler(run.config, run.sampler)):
             weights = run.model(tokens.unsqueeze(0), need_weights=True).weights
     finally:
         for hook in hooks:
@@ -270,7 +270,7 @@ def _settings(config: TrainConfig, run: TrainedRun) -> list[tuple[str, str]]:
         settings.append(("Read-out", config.readout))
     if config.attention == "boltzmann":
         settings.append(("Sampler", config.sampler))
-    if config.attention == "boltzmann" and config.sampler in ("aer", "statevector"):
+    if config.attention == "boltzmann" and config.sampler in ("aer", "statevector", "ibm"):
         schedule = build_schedule(config)
         name = f"linear, T = {schedule.duration:g}" if config.schedule == "linear" else Path(config.schedule).name
         settings += [

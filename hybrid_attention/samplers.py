@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 from classical import ExactSampler, GibbsSampler, MeanFieldSampler, Polished, Sampler
 from hybrid_attention.config import LINEAR_DEFAULTS, PRESET, TrainConfig
 from hybrid_attention.errors import InputError
+from hybrid_attention.qpu import Access, annealer, emulated_annealer, gate_model
+from hybrid_attention.qpu_settings import QPUS
 from quantum import AerSampler, AnnealSchedule, StatevectorSampler, read_noise
 
 LONGEST_EXACT = 20
@@ -78,7 +81,7 @@ def schedule_digest(config: TrainConfig) -> str:
     return hashlib.sha256(json.dumps(build_schedule(config).to_json(), sort_keys=True).encode()).hexdigest()
 
 
-def _aer(config: TrainConfig) -> Sampler:
+def _aer(config: TrainConfig, _: Access | None) -> Sampler:
     schedule = build_schedule(config)
     noise = read_noise(config.noise) if config.noise else None
     sampler = AerSampler(schedule, steps=schedule_steps(config, schedule), calibration=config.calibration, noise=noise)
@@ -87,43 +90,61 @@ def _aer(config: TrainConfig) -> Sampler:
     return sampler
 
 
-def _gibbs(config: TrainConfig) -> Sampler:
+def _gibbs(config: TrainConfig, _: Access | None) -> Sampler:
     given = {"burn_in": config.burn_in, "chains": config.chains}
     return GibbsSampler(**{name: value for name, value in given.items() if value is not None})
 
 
-def _statevector(config: TrainConfig) -> Sampler:
+def _statevector(config: TrainConfig, _: Access | None) -> Sampler:
     schedule = build_schedule(config)
     return StatevectorSampler(schedule, steps=schedule_steps(config, schedule), calibration=config.calibration)
 
 
-SAMPLERS: dict[str, Callable[[TrainConfig], Sampler]] = {
-    "exact": lambda _: ExactSampler(),
+def _ibm(config: TrainConfig, access: Access | None) -> Sampler:
+    schedule = build_schedule(config)
+    return gate_model(config, _given(access), schedule, schedule_steps(config, schedule))
+
+
+def _given(access: Access | None) -> Access:
+    if access is None:
+        raise InputError("a QPU keeps its jobs in the journal of a run; use it by train, evaluate or study")
+    return access
+
+
+SAMPLERS: dict[str, Callable[[TrainConfig, Access | None], Sampler]] = {
+    "exact": lambda *_: ExactSampler(),
     "gibbs": _gibbs,
-    "mean-field": lambda _: MeanFieldSampler(),
+    "mean-field": lambda *_: MeanFieldSampler(),
     "aer": _aer,
     "statevector": _statevector,
+    "dwave": lambda config, access: annealer(config, _given(access)),
+    "dwave-emulator": lambda config, access: emulated_annealer(config, _given(access)),
+    "ibm": _ibm,
 }
 """Samplers by the name they have on the command line."""
 
 
-def build_sampler(config: TrainConfig) -> Sampler:
+def build_sampler(config: TrainConfig, access: Access | None = None) -> Sampler:
     """The sampler of a run.
 
     Args:
         config: the run's settings.
+        access: journal and budget, for quantum processors.
 
     Raises:
         InputError: a schedule or calibration that does not work, or a length beyond what the sampler holds.
+        QPUError: a processor that cannot be reached.
     """
     try:
-        sampler = SAMPLERS[config.sampler](config)
+        sampler = SAMPLERS[config.sampler](config, access)
         if config.polish:
             sampler = Polished(sampler, config.polish)
     except InputError:
         raise
     except ValueError as error:
         flags = "--schedule, --duration, --trotter-steps, --calibration, --noise"
+        if config.sampler in QPUS:
+            flags = "--solver, --anneal, --duration, --field, --calibration, --beta, --schedule-table, --qpu-budget"
         raise InputError(f"--sampler {config.sampler}: {error} (the flags are {flags})") from None
     held = getattr(sampler, "max_spins", config.length)
     if config.attention == "boltzmann" and config.length > held:
@@ -135,6 +156,25 @@ def build_sampler(config: TrainConfig) -> Sampler:
     return sampler
 
 
+def table_digest(config: TrainConfig) -> str:
+    """SHA-256 of the contents of a run's schedule table, or "" without one.
+
+    Args:
+        config: the run's settings.
+
+    Raises:
+        InputError: a file that cannot be read.
+    """
+    if not config.schedule_table:
+        return ""
+    try:
+        return hashlib.sha256(Path(config.schedule_table).read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(
+            f"--schedule-table {config.schedule_table} cannot be read ({error.strerror}); give a CSV file"
+        ) from None
+
+
 def exact_fits(config: TrainConfig) -> bool:
     """Whether a run's models are small enough to be evaluated with exact sums during training.
 
@@ -144,10 +184,13 @@ def exact_fits(config: TrainConfig) -> bool:
     return config.attention != "boltzmann" or config.sampler == "exact" or config.length <= LONGEST_EXACT
 
 
-def reference_sampler(config: TrainConfig) -> Sampler:
-    """Exact sums where they fit, else the run's own sampler: what reports are made with.
+def reference_sampler(config: TrainConfig, sampler: Sampler) -> Sampler:
+    """What reports are made with: exact sums where they fit, else the run's own sampler, if it costs nothing.
 
     Args:
         config: the run's settings.
+        sampler: the run's own.
     """
-    return ExactSampler() if exact_fits(config) else build_sampler(config)
+    if exact_fits(config):
+        return ExactSampler()
+    return MeanFieldSampler() if config.sampler in QPUS else sampler

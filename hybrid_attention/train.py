@@ -22,6 +22,8 @@ from hybrid_attention.checkpoint import Checkpoint
 from hybrid_attention.config import TrainConfig
 from hybrid_attention.errors import RunStopped
 from hybrid_attention.evaluate import evaluate, recorded_settings
+from hybrid_attention.qpu import JournalFlags
+from hybrid_attention.qpu_settings import QPUS
 from hybrid_attention.run import RunFolder
 from hybrid_attention.samplers import build_sampler, exact_fits
 from hybrid_attention.tasks import Task
@@ -40,6 +42,7 @@ class TrainedRun:
     folder: RunFolder
     config: TrainConfig
     task: Task
+    sampler: Sampler
     model: Transformer
     rows: list[dict[str, Any]]
 
@@ -50,6 +53,7 @@ def train(
     resume: bool = False,
     progress: bool = True,
     sampler: Sampler | None = None,
+    journal: JournalFlags | None = None,
 ) -> TrainedRun:
     """Train a model, or go on with a run that was interrupted.
 
@@ -62,17 +66,23 @@ def train(
         resume: go on from the newest checkpoint, or from the start where there is none.
         progress: whether to show a progress bar and a line for each evaluation.
         sampler: takes the place of the one in the settings, for samplers that have no name there.
+        journal: where a quantum processor's jobs are kept; in the run's folder by default.
 
     Raises:
         InputError: settings that do not work, before anything is written, or a checkpoint that cannot be used.
         RunStopped: the loss or a gradient is not finite.
+        BudgetError: the next job of a quantum processor would pass its budget; the run can be resumed with another.
+        QPUError: a quantum processor failed; the run can be resumed.
     """
     config = config.resolved().validate()
     saved_at = folder.latest() if resume else None
     saved = checkpoint.load(saved_at) if saved_at is not None else None
     if saved is not None and saved_at is not None:
         checkpoint.require_settings(saved, recorded_settings(config), saved_at)
-    sampler = build_sampler(config) if sampler is None else sampler
+    if sampler is None:
+        flags = journal or JournalFlags()
+        flags.require_qpu(config.sampler)
+        sampler = build_sampler(config, flags.access(folder.path, recorded_settings(config), config.qpu_budget))
     task = build_task(config, None if saved is None else saved.task)
     model = build_model(config, task, sampler)
     optimizer = build_optimizer(model, config)
@@ -155,7 +165,7 @@ class _Loop:
                 if step % config.evaluation_interval == 0 or step == config.steps:
                     self._evaluate_and_save(step, loss_sum, loss_count, models * loss_count / seconds)
                     loss_sum, loss_count, seconds = 0.0, 0, 0.0
-        return TrainedRun(self.folder, config, self.task, self.model, self.folder.rows())
+        return TrainedRun(self.folder, config, self.task, self.sampler, self.model, self.folder.rows())
 
     def _update(self, step: int) -> float:
         """One optimizer update; the mean loss of its batch, in nats."""
@@ -211,7 +221,7 @@ class _Loop:
         with self._stopping_at(step):
             exact = evaluate(self.model, held_out, ExactSampler(), config.seed) if exact_fits(config) else None
             own = exact
-            if own is None or config.sampler != "exact":
+            if own is None or (config.sampler != "exact" and (config.sampler not in QPUS or config.qpu_evaluation)):
                 own = evaluate(self.model, held_out, self.sampler, config.seed)
         row = {
             "step": step,

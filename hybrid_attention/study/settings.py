@@ -12,9 +12,10 @@ from typing import Any, Literal
 import numpy as np
 import tomli_w
 
-from hybrid_attention.config import LARGEST_SEED, PRESET, absolute_noise, flag
+from hybrid_attention.config import LARGEST_SEED, PRESET, absolute_noise
 from hybrid_attention.errors import InputError
 from hybrid_attention.files import write_text
+from hybrid_attention.flags import flag
 from quantum.calibration import CALIBRATIONS
 
 LARGEST_LAW = 16

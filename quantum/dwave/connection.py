@@ -208,7 +208,9 @@ class Connection:
 def _answer(message: dict[str, Any]) -> Answer:
     content = message.get("answer")
     try:
-        charged = float(content["timing"]["qpu_access_time"])  # type: ignore[index]
+        if not isinstance(content, dict):
+            raise TypeError
+        charged = float(content["timing"]["qpu_access_time"])
     except (KeyError, TypeError, ValueError):
         raise AnswerError("the answer does not say what it was charged; fetch it again") from None
     return Answer(content, charged)

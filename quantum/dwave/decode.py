@@ -66,14 +66,44 @@ def decode(answer: dict[str, Any], submission: Submission) -> Readout:
     return Readout(spins * submission.gauge, occurrences, broken, dict(timing))
 
 
+def require_whole(answer: dict[str, Any], qubits: int, reads: int) -> None:
+    """Refuse an answer that is not whole, where it is not known what was posted.
+
+    Args:
+        answer: in SAPI's `qp` format, as JSON.
+        qubits: that were programmed.
+        reads: that were asked for.
+
+    Raises:
+        AnswerError: says what is wrong with it.
+    """
+    _rows(answer, qubits, reads)
+
+
 def _qubits(answer: dict[str, Any], submission: Submission) -> tuple[Spins, NDArray[np.int64]]:
     """Values of used qubits in the layout's order, (rows, active), and how often each row occurred."""
+    layout = submission.layout
+    expected = layout.limits.qubits[layout.active]
+    variables, bits, occurrences = _rows(answer, len(expected), submission.reads)
+    if not np.array_equal(np.sort(variables), np.sort(expected)):
+        raise AnswerError(f"the answer is for {len(variables)} qubits, which are not those of the problem")
+    values = np.unpackbits(bits, axis=1, count=len(variables))
+    spins = (2 * values.astype(np.int8) - 1).astype(np.int8)
+    if not np.array_equal(variables, expected):
+        place = np.empty(layout.limits.num_qubits, dtype=np.int64)
+        place[variables] = np.arange(len(variables))
+        spins = spins[:, place[expected]]
+    return spins, occurrences
+
+
+def _rows(
+    answer: dict[str, Any], qubits: int, reads: int
+) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.int64]]:
+    """Qubits, packed values (rows, bytes) and occurrences of an answer that is whole."""
     if not isinstance(answer, dict) or answer.get("format") != "qp":
         raise AnswerError("the answer is in no format that is known; fetch it again")
-    layout = submission.layout
     variables = _numbers(answer, "active_variables", "<i4").astype(np.int64)
-    expected = layout.limits.qubits[layout.active]
-    if len(variables) != len(expected) or not np.array_equal(np.sort(variables), np.sort(expected)):
+    if len(variables) != qubits:
         raise AnswerError(f"the answer is for {len(variables)} qubits, which are not those of the problem")
     rows = len(_numbers(answer, "energies", "<f8"))
     bits = _numbers(answer, "solutions", "u1")
@@ -83,15 +113,9 @@ def _qubits(answer: dict[str, Any], submission: Submission) -> tuple[Spins, NDAr
     occurrences = np.ones(rows, dtype=np.int64)  # a raw answer has none
     if "num_occurrences" in answer:
         occurrences = _numbers(answer, "num_occurrences", "<i4").astype(np.int64)
-    if len(occurrences) != rows or (occurrences < 1).any() or occurrences.sum() != submission.reads:
-        raise AnswerError(f"the answer counts {occurrences.sum()} reads in {rows} rows; {submission.reads} were asked")
-    values = np.unpackbits(bits.reshape(rows, width), axis=1, count=len(variables))
-    spins = (2 * values.astype(np.int8) - 1).astype(np.int8)
-    if not np.array_equal(variables, expected):
-        place = np.empty(layout.limits.num_qubits, dtype=np.int64)
-        place[variables] = np.arange(len(variables))
-        spins = spins[:, place[expected]]
-    return spins, occurrences
+    if len(occurrences) != rows or (occurrences < 1).any() or occurrences.sum() != reads:
+        raise AnswerError(f"the answer counts {occurrences.sum()} reads in {rows} rows; {reads} were asked")
+    return variables, bits.reshape(rows, width), occurrences
 
 
 def _numbers(answer: dict[str, Any], name: str, kind: str) -> NDArray[Any]:

@@ -26,13 +26,14 @@ from quantum.dwave.calibration import (
 from quantum.dwave.decode import Readout, decode
 from quantum.dwave.embedding import Embedding, choose_chain_strength
 from quantum.dwave.encode import ANSWER_MODES, Run
-from quantum.dwave.estimate import Costs, Estimate
+from quantum.dwave.estimate import Costs
 from quantum.dwave.fields import choose_fields, require_named
 from quantum.dwave.gather import gathered
 from quantum.dwave.placement import Placement
 from quantum.dwave.precision import CONTROL_ERROR, programmed_values, warn_where_drowned
 from quantum.dwave.solver_limits import SolverLimits
 from quantum.jobs.driver import IN_FLIGHT, Result, Terms, run
+from quantum.jobs.estimate import Estimate
 from quantum.jobs.journal import Journal, passing_journal
 from quantum.jobs.service import Answer, Request, Service
 from quantum.schedule import AnnealSchedule

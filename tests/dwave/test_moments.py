@@ -69,8 +69,12 @@ def test_moments_are_those_of_the_servers_own_samples(way: str, mode: str, rever
     sampler = loopback_sampler(**WAYS[way], answer_mode=mode, spin_reversals=reversals)
     model = batch(spins=5, groups=2, models=2, seed=3)
     samples = sampler.sample(model, shots=100, seed=4)
-    assert samples.diagnostics["embedding"].longest > 1
-    assert samples.diagnostics["submissions"] == 4 * max(1, reversals)
+    embeddings = samples.diagnostics["embeddings"]
+    assert len(embeddings) == 4
+    assert max(one.longest for one in embeddings) > 1
+    packed = len(sampler.placement.shares(5, 4))
+    assert packed < 4  # some stand side by side
+    assert samples.diagnostics["submissions"] == packed * max(1, reversals)
     mean, second = served(samples, sampler, 5, seed=4)
     torch.testing.assert_close(samples.mean(), mean, rtol=0, atol=1e-12)
     torch.testing.assert_close(samples.second_moment(), second, rtol=0, atol=1e-12)
@@ -142,11 +146,11 @@ def test_broken_chains_are_counted_and_read_by_majority() -> None:
     samples = sampler.sample(batch(spins=5, groups=1, models=2), shots=500, seed=1)
     broken = samples.diagnostics["broken_chains"]
     expected = []
-    for ids in samples.diagnostics["problem_ids"]:
+    for ids, embedding in zip(samples.diagnostics["problem_ids"], samples.diagnostics["embeddings"], strict=True):
         job = service().account.jobs[ids[0]]
         assert job.spins is not None
         place = {qubit: i for i, qubit in enumerate(job.programmed.qubits.tolist())}
-        chains = [[place[qubit] for qubit in chain] for chain in samples.diagnostics["embedding"].chains]
+        chains = [[place[qubit] for qubit in chain] for chain in embedding.chains]
         split = [len(set(read[chain].tolist())) > 1 for read in job.spins for chain in chains]
         expected.append(np.mean(split))
     torch.testing.assert_close(broken, torch.tensor([expected], dtype=torch.float64))

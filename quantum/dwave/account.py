@@ -1,0 +1,88 @@
+"""What an account at D-Wave has: solvers, and the jobs that a journal left with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quantum.dwave.connection import Connection
+from quantum.dwave.credentials import find_solver, open_client, scrubbed
+from quantum.dwave.decode import require_whole
+from quantum.dwave.solver_limits import SolverLimits
+from quantum.jobs.driver import Terms, resume
+from quantum.jobs.errors import QPUError
+from quantum.jobs.journal import Job, Journal
+from quantum.jobs.service import Answer, Request
+
+
+def list_solvers(client: Any = None) -> list[dict[str, Any]]:
+    """The account's QPUs: name, graph, and what they take.
+
+    Args:
+        client: a `dwave.cloud.Client`; by default one of the user's own configuration.
+
+    Raises:
+        ValueError: no credentials, or a token that is refused.
+        QPUError: the service cannot be reached.
+    """
+    from dwave.cloud.exceptions import SolverAuthenticationError
+    from requests.exceptions import RequestException
+
+    own = client is None
+    client = open_client() if own else client
+    try:
+        return [_row(solver) for solver in client.get_solvers(qpu=True)]
+    except SolverAuthenticationError:
+        raise ValueError(f"the token is refused by {client.config.endpoint}; check it") from None
+    except (RequestException, OSError) as error:
+        raise QPUError(f"cannot list solvers of {client.config.endpoint}: {scrubbed(str(error), client)}") from None
+    finally:
+        if own:
+            client.close(wait=False)
+
+
+def fetch(journal: Journal, solver: str, client: Any = None) -> list[Job]:
+    """Answers of a solver's jobs that no process works on any more; nothing is submitted.
+
+    Args:
+        journal: of the run.
+        solver: its name.
+        client: a `dwave.cloud.Client`; by default one of the user's own configuration.
+
+    Returns:
+        The jobs as they stood before.
+
+    Raises:
+        ValueError: no credentials, or a solver that is not there any more.
+        QPUError: the service failed.
+    """
+    own = client is None
+    client = open_client() if own else client
+    try:
+        connection = Connection(client, find_solver(client, solver))
+        try:
+            return resume(connection, journal, _read, Terms("resumed"))
+        finally:
+            connection.close()
+    finally:
+        if own:
+            client.close(wait=False)
+
+
+def _read(answer: Answer, request: Request) -> None:
+    require_whole(answer.content, request.qubits, request.reads)
+
+
+def _row(solver: Any) -> dict[str, Any]:
+    limits = SolverLimits.of(solver)
+    fast = limits.fast_anneal_time_range
+    return {
+        "solver": limits.name,
+        "topology": limits.topology,
+        "qubits": len(limits.qubits),
+        "couplers": len(limits.couplers),
+        "fast_anneal_ns": None if fast is None else f"{1000 * fast[0]:g} to {1000 * fast[1]:g}",
+        "standard_anneal_us": "{:g} to {:g}".format(*limits.annealing_time_range),
+        "reads": "{} to {}".format(*limits.num_reads_range),
+        "flux_biases": "flux_biases" in limits.parameters,
+        "online": bool(solver.online),
+    }
