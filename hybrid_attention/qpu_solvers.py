@@ -46,8 +46,11 @@ def fetch_left_behind(journal: Journal) -> list[Job]:
         if "emulation" in properties:
             continue  # what was emulated went with its process, and cost nothing
         if properties:
-            from quantum.dwave.account import fetch
+            from quantum.dwave import account as dwave
+
+            found += dwave.fetch(journal, name)
         else:
-            from quantum.ibm.account import fetch
-        found += fetch(journal, name)
+            from quantum.ibm import account as ibm
+
+            found += ibm.fetch(journal, name)
     return found

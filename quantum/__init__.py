@@ -10,6 +10,9 @@ from quantum.design import design_schedule
 from quantum.design_range import Design, DesignRangeWarning
 from quantum.dimod_sampler import DimodSampler, boltzmann_annealing
 from quantum.distribution import ModelDistribution
+from quantum.dwave import DWaveSampler
+from quantum.ibm import IBMSampler
+from quantum.jobs import Journal
 from quantum.noise import depolarizing_noise, read_noise
 from quantum.readout_mitigation import ReadoutMitigated
 from quantum.response import Response, response
@@ -23,10 +26,13 @@ __all__ = [
     "AerSampler",
     "Angles",
     "AnnealSchedule",
+    "DWaveSampler",
     "Design",
     "DesignRangeWarning",
     "DimodSampler",
     "Factors",
+    "IBMSampler",
+    "Journal",
     "ModelDistribution",
     "ReadoutMitigated",
     "Response",

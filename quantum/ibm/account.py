@@ -6,7 +6,10 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from quantum.jobs.errors import QPUError
+from quantum.jobs.driver import Terms, resume
+from quantum.jobs.errors import AnswerError, QPUError
+from quantum.jobs.journal import Job, Journal
+from quantum.jobs.service import Answer, Request
 
 PLACES = "QISKIT_IBM_TOKEN (with QISKIT_IBM_INSTANCE, if wanted) and in ~/.qiskit/qiskit-ibm.json"
 """Where IBM's client looks for an account."""
@@ -96,6 +99,69 @@ def find_backend(service: Any, name: str | None) -> Any:
         text = scrubbed(str(error), service)
         failed = QPUError(f"IBM Quantum does not give backend {asked}: {type(error).__name__}: {text}")
     raise failed
+
+
+def list_backends(service: Any = None) -> list[dict[str, Any]]:
+    """The account's processors.
+
+    Args:
+        service: a `QiskitRuntimeService`; by default one with the user's own account.
+
+    Raises:
+        ImportError: qiskit-ibm-runtime is not installed; names the extra.
+        ValueError: no credentials.
+        QPUError: the service cannot be reached.
+    """
+    require_runtime()
+    service = open_service() if service is None else service
+    failed: Exception
+    try:
+        return [
+            {
+                "backend": str(backend.name),
+                "qubits": int(backend.num_qubits),
+                "operational": bool(backend.status().operational),
+                "pending_jobs": int(backend.status().pending_jobs),
+            }
+            for backend in service.backends()
+        ]
+    except Exception as error:
+        text = scrubbed(str(error), service)
+        failed = QPUError(f"IBM Quantum does not list backends: {type(error).__name__}: {text}")
+    raise failed
+
+
+def fetch(journal: Journal, backend: str, service: Any = None) -> list[Job]:
+    """Answers of a backend's jobs that no process works on any more; nothing is submitted.
+
+    Args:
+        journal: of the run.
+        backend: its name.
+        service: a `QiskitRuntimeService`; by default one with the user's own account.
+
+    Returns:
+        The jobs as they stood before.
+
+    Raises:
+        ImportError: qiskit-ibm-runtime is not installed; names the extra.
+        ValueError: no credentials, or a backend that is not there any more.
+        QPUError: the service failed.
+    """
+    from quantum.ibm.connection import Connection
+
+    require_runtime()
+    service = open_service() if service is None else service
+    connection = Connection(service, find_backend(service, backend), mode="job")
+    try:
+        return resume(connection, journal, _whole, Terms("resumed"))
+    finally:
+        connection.close()
+
+
+def _whole(answer: Answer, request: Request) -> None:
+    """Refuse an answer without bits; the counts of its models are checked when it is used."""
+    if not answer.content.get("pubs"):
+        raise AnswerError(f"the answer to {request.digest[:12]} has no measured bits; fetch it again")
 
 
 def _names(backends: Iterable[Any]) -> list[str]:

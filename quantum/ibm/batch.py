@@ -19,6 +19,7 @@ from quantum.ibm.device import Device
 from quantum.ibm.estimate import quantum_seconds
 from quantum.ibm.options import Options
 from quantum.ibm.payload import Payload
+from quantum.jobs.estimate import Estimate
 from quantum.jobs.journal import MICROSECONDS
 from quantum.jobs.service import Request
 from quantum.trotter import pairs
@@ -99,6 +100,24 @@ class Batches:
         if self._models_per_job is not None:
             most = min(most, self._models_per_job)
         return [self._part(work, model.spins, shots, executed, seeds) for work in _divided(self._work(model), most)]
+
+    def estimate(self, models: int, spins: int, shots: int) -> Estimate:
+        """What a batch of models with all pairs coupled would be charged.
+
+        Args:
+            models: how many.
+            spins: of each.
+            shots: of each.
+        """
+        if models == 0:
+            return Estimate()
+        anneal = self._circuits.anneal(spins, np.arange(len(pairs(spins)[0])))
+        executed = self._options.executed(shots)
+        most = min(self._models_per_job or models, MOST_EXECUTIONS // executed)
+        counts = [most] * (models // most) + [models % most] * bool(models % most)
+        seconds = {n: quantum_seconds(self._device, [(anneal.facts, n)], executed) for n in {1, *counts}}
+        total = sum(seconds[n] for n in counts)
+        return Estimate(models, len(counts), max(counts), total, models * seconds[1])
 
     def _work(self, model: IsingModel) -> Work:
         fields = model.fields.detach().double().cpu().numpy() * self._factors.field_factor

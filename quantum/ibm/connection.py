@@ -239,7 +239,9 @@ class Connection:
         if status != "COMPLETED":
             reason = "" if status == "UNKNOWN" else self._repeated(lambda: self._job(job_id).error_message(), "reason")
             said = scrubbed(str(reason or ""), self._service)
-            raise JobError(f"job {job_id} is {status} {said}".rstrip(), job_id, status)
+            raise JobError(
+                f"job {job_id} is {status} {said}".rstrip(), job_id, status, self._charged_for_nothing(job_id)
+            )
         result = self._repeated(lambda: self._job(job_id).result(), "answer")
         usage, timestamps = self._usage(job_id)
         charged, final = _charge(usage)
@@ -252,6 +254,13 @@ class Connection:
             charged = max(map(float, known))
         content = packed(result, {"usage": usage, "usage_is_final": final, "timestamps": timestamps})
         return Answer(content, charged * MICROSECONDS)
+
+    def _charged_for_nothing(self, job_id: str) -> float:
+        """What a job without an answer was charged, µs: processors are paid for until a job fails or is cancelled."""
+        if job_id not in self._jobs:
+            return 0.0
+        metrics = self._repeated(lambda: self._job(job_id).metrics(), "usage") or {}
+        return float(_charge(dict(metrics.get("usage") or {}))[0] or 0.0) * MICROSECONDS
 
     def _usage(self, job_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """What the job was charged, as soon as that is final."""

@@ -21,6 +21,7 @@ from quantum.ibm.gather import gathered
 from quantum.ibm.options import Options
 from quantum.ibm.payload import Payload, Primitive
 from quantum.jobs.driver import Terms, run
+from quantum.jobs.estimate import Estimate
 from quantum.jobs.journal import Journal, passing_journal
 from quantum.jobs.service import Answer, Request
 from quantum.schedule import AnnealSchedule
@@ -192,6 +193,23 @@ class IBMSampler:
             **self.factors._asdict(),
         )
         return drawn
+
+    def estimate(self, models: int, spins: int, shots: int, *, calibrated: bool = True) -> Estimate:
+        """What sampling would be charged on a processor; nothing is submitted. Good to a factor of two.
+
+        Args:
+            models: how many.
+            spins: of each.
+            shots: of each.
+            calibrated: takes part in no estimate here: calibrations of circuits cost nothing.
+
+        Raises:
+            ValueError: more spins than `max_spins`.
+        """
+        del calibrated
+        if spins > self.max_spins:
+            raise ValueError(f"spins is {spins}, but {self.device.name} holds at most {self.max_spins}; use fewer")
+        return self._batches.estimate(models, spins, shots)
 
     def close(self) -> None:
         """Close the batch or session that was opened here; the service stays open."""

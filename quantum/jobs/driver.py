@@ -362,9 +362,7 @@ class _Work(Generic[R]):
             if status in ONGOING:
                 continue
             job = self.running.pop(problem_id)
-            if status in ("FAILED", "CANCELLED"):
-                self._ended(job, JobError(f"problem {problem_id} is {status}", problem_id, status))
-            elif status == "UNKNOWN":
+            if status == "UNKNOWN":
                 self.stopped = self.stopped or JobError(
                     f"{self.solver.name} does not know problem {problem_id} any more, so that its answer is lost; it "
                     "stays in the journal as accepted",
@@ -388,7 +386,7 @@ class _Work(Generic[R]):
 
     def _ended(self, job: Job, error: JobError) -> None:
         """A job without an answer, which is asked for again a few times."""
-        self.journal.failed(job.label, str(error))
+        self.journal.failed(job.label, str(error), error.charged_us)
         if job.attempt < ATTEMPTS and self.may_post:
             self.waiting.append(job.digest)
         elif self.may_post:

@@ -46,11 +46,12 @@ class JobError(QPUError):
         text: what happened.
         problem_id: which.
         status: FAILED, CANCELLED, or UNKNOWN to the service.
+        charged_us: QPU time that it was charged all the same, µs.
     """
 
-    def __init__(self, text: str, problem_id: str, status: str) -> None:
+    def __init__(self, text: str, problem_id: str, status: str, charged_us: float = 0.0) -> None:
         super().__init__(text)
-        self.problem_id, self.status = problem_id, status
+        self.problem_id, self.status, self.charged_us = problem_id, status, charged_us
 
 
 class AnswerError(QPUError):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from quantum.dwave import AnswerError, QPUError, DWaveSampler, RejectedError, UnknownOutcomeError
+from quantum.dwave import AnswerError, DWaveSampler, QPUError, RejectedError, UnknownOutcomeError
 from quantum.jobs.errors import JobError
 from tests.contract.case import batch
 from tests.loopback import Account, Boltzmann, Fault, FaultPlan, LoopbackServer, chip

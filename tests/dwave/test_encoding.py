@@ -12,9 +12,9 @@ from quantum.dwave.anneal import Anneal
 from quantum.dwave.decode import decode
 from quantum.dwave.embedding import Embedding, find_embedding, largest_clique, verified
 from quantum.dwave.encode import Run, Submission, encode
-from quantum.jobs.errors import AnswerError
 from quantum.dwave.layout import Layout, lay_out
 from quantum.dwave.solver_limits import SolverLimits
+from quantum.jobs.errors import AnswerError
 from tests.dwave.service import solver
 from tests.loopback import LoopbackServer, chip
 from tests.loopback.problem import answer, read_problem
@@ -167,7 +167,9 @@ def test_digests_tell_submissions_apart_and_stay_the_same() -> None:
     limits = SolverLimits.of(solver())
     layout = lay_out([find_embedding(2, limits)], limits)
     h, J, g = np.zeros((1, 2)), np.zeros((1, 2, 2)), np.ones((1, 2), dtype=np.int8)
-    digests = {encode(layout, h, J, RUN, reads=reads, gauge=g, key=key).digest for reads in (1, 2) for key in ((), (1,))}
+    digests = {
+        encode(layout, h, J, RUN, reads=reads, gauge=g, key=key).digest for reads in (1, 2) for key in ((), (1,))
+    }
     assert len(digests) == 4
 
 

@@ -14,7 +14,7 @@ import torch
 
 from classical import IsingModel
 from quantum import AnnealSchedule
-from quantum.dwave import QPUError, DWaveSampler
+from quantum.dwave import DWaveSampler, QPUError
 from tests.contract.case import batch
 from tests.dwave.service import client, loopback_sampler, service, solver
 from tests.loopback import LoopbackServer, chip
@@ -116,7 +116,7 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "couplings outside the range": (
         draw(DENSE),
-        f"couplings come to {float(DENSE.couplings[0].abs().max()) / 8:.4g} on a qubit or coupler after division by "
+        f"couplings come to {float(DENSE.couplings.abs().max()) / 8:.4g} on a qubit or coupler after division by "
         "β_J, but Loopback_pegasus2 takes -1 to 1; use weaker couplings (nothing is clipped or rescaled)",
     ),
     "chains too strong": (
