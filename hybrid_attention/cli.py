@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from dataclasses import field as dataclass_field
@@ -24,7 +25,7 @@ from hybrid_attention.qpu_command import QPUCommand
 from hybrid_attention.qpu_settings import QPU_FIELDS, QPUS
 from hybrid_attention.run import RunFolder
 from hybrid_attention.study_command import StudyCommand, study_below
-from quantum.jobs import BudgetError, QPUError
+from quantum.jobs import BudgetError, NotRecordedError, QPUError
 
 
 @dataclass(frozen=True)
@@ -220,16 +221,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             | Annotated[ExportCommand, tyro.conf.subcommand("export")]
             | Annotated[QPUCommand, tyro.conf.subcommand("qpu")]
         )
-        parse(command, given, prog="hybrid-attention", description=_DESCRIPTION).run()
+        with warnings.catch_warnings():
+            warnings.showwarning = _one_line_warning
+            parse(command, given, prog="hybrid-attention", description=_DESCRIPTION).run()
     except BudgetError as error:
         print(f"hybrid-attention: {error}", file=sys.stderr)
         return 3
-    except QPUError as error:
-        print(f"hybrid-attention: {error}; nothing that was paid for is lost: go on with --resume", file=sys.stderr)
-        return 1
-    except (InputError, RunStopped) as error:
+    except (InputError, RunStopped, NotRecordedError) as error:
         print(f"hybrid-attention: {error}", file=sys.stderr)
         return 2
+    except QPUError as error:
+        again = "go on with --resume" if given[:1] in (["train"], ["study"]) else "try again"
+        print(f"hybrid-attention: {error}; what was paid for is in the journal: {again}", file=sys.stderr)
+        return 1
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -241,6 +245,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"hybrid-attention: interrupted{advice}", file=sys.stderr)
         return 130
     return 0
+
+
+def _one_line_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object, **__: object
+) -> None:
+    """What a user should know, without where in the program it came up."""
+    if issubclass(category, UserWarning):
+        print(f"hybrid-attention: warning: {message}", file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno), end="", file=sys.stderr)
 
 
 _DESCRIPTION = "Attention whose pattern is an interacting Ising model, trained on exact or annealed spin statistics."

@@ -119,7 +119,7 @@ def annealer(config: TrainConfig, access: Access) -> Sampler:
         if config.duration is None:
             raise InputError("--duration is not given, and --calibration table needs it; give nanoseconds")
         options["schedule"] = table.schedule(config.duration)
-    return DWaveSampler(
+    sampler = DWaveSampler(
         config.solver or None,
         anneal=config.anneal or "fast",
         duration=config.duration,
@@ -128,6 +128,8 @@ def annealer(config: TrainConfig, access: Access) -> Sampler:
         replay=access.replay,
         **options,
     )
+    sampler.limits.require_reads(config.shots)
+    return sampler
 
 
 def emulated_annealer(config: TrainConfig, access: Access) -> Sampler:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -43,9 +44,10 @@ def check(config: TrainConfig, access: Access) -> Iterator[str]:
     yield f"solver: {found.get('solver') or found.get('backend')}"
     temperatures = found.get("temperatures")
     if temperatures is not None:
-        yield f"beta_h: {temperatures.field:.4g}, beta_J: {temperatures.coupling:.4g} ({temperatures.source})"
-        if temperatures.fit is not None:
-            yield f"fit: {temperatures.fit}"
+        errors = temperatures.fit and (temperatures.fit.field_error, temperatures.fit.coupling_error)
+        yield f"temperatures: {_named('beta_h', temperatures.field, errors and errors[0])}, " + (
+            f"{_named('beta_J', temperatures.coupling, errors and errors[1])} ({temperatures.source})"
+        )
     values = found.get("programmed")
     if values is not None:
         yield (
@@ -61,6 +63,11 @@ def check(config: TrainConfig, access: Access) -> Iterator[str]:
     yield _judged(samples, model)
     yield f"charged: {(journal.totals().charged_us - before) / MICROSECONDS:.6g} s of QPU time"
     yield f"journal: {access.journal}"
+
+
+def _named(name: str, value: float, error: float | None) -> str:
+    known = error is not None and math.isfinite(error)
+    return f"{name} = {value:.4g}" + (f" ± {error:.2g}" if known else "")
 
 
 def chi_squared(samples: Samples, model: IsingModel) -> list[tuple[float, int]]:

@@ -160,13 +160,15 @@ class Check:
 class QPUCommand:
     """Quantum processors in the cloud: what there is, what it would cost, and what became of the jobs of a run."""
 
-    command: (
-        Annotated[Solvers, tyro.conf.subcommand("solvers", prefix_name=False)]
-        | Annotated[EstimateCommand, tyro.conf.subcommand("estimate", prefix_name=False)]
-        | Annotated[Jobs, tyro.conf.subcommand("jobs", prefix_name=False)]
-        | Annotated[Resume, tyro.conf.subcommand("resume", prefix_name=False)]
-        | Annotated[Check, tyro.conf.subcommand("check", prefix_name=False)]
-    )
+    command: tyro.conf.OmitArgPrefixes[
+        tyro.conf.OmitSubcommandPrefixes[
+            Annotated[Solvers, tyro.conf.subcommand("solvers")]
+            | Annotated[EstimateCommand, tyro.conf.subcommand("estimate")]
+            | Annotated[Jobs, tyro.conf.subcommand("jobs")]
+            | Annotated[Resume, tyro.conf.subcommand("resume")]
+            | Annotated[Check, tyro.conf.subcommand("check")]
+        ]
+    ]
 
     def run(self) -> None:
         """Run the subcommand."""

@@ -23,12 +23,14 @@ from hybrid_attention.config import TrainConfig
 from hybrid_attention.errors import RunStopped
 from hybrid_attention.evaluate import evaluate, recorded_settings
 from hybrid_attention.qpu import JournalFlags
+from hybrid_attention.qpu_estimate import Priced, run_estimate
 from hybrid_attention.qpu_settings import QPUS
 from hybrid_attention.run import RunFolder
 from hybrid_attention.samplers import build_sampler, exact_fits
 from hybrid_attention.tasks import Task
 from hybrid_attention.tasks.base import IGNORED
 from hybrid_attention.transformer import Transformer
+from quantum.jobs import BudgetError
 
 TRAINING_SEED = 0
 _WEIGHT_DECAY = 0.01
@@ -90,7 +92,16 @@ def train(
         checkpoint.restore_model(model, saved, saved_at)
         checkpoint.restore_optimizer(optimizer, saved.optimizer)
     loop = _Loop(config, folder, task, sampler, model, optimizer, progress)
-    return loop.run(saved)
+    if config.qpu_budget is None or not isinstance(sampler, Priced):
+        return loop.run(saved)
+    cost = run_estimate(config, sampler, progress).total.seconds
+    whole = f"the whole run is estimated at {cost:.4g} s of QPU time, and its budget is {config.qpu_budget:g} s"
+    if progress:
+        tqdm.write(whole)
+    try:
+        return loop.run(saved)
+    except BudgetError as error:
+        raise BudgetError(f"{error}; {whole}: go on with --resume --qpu-budget MORE") from None
 
 
 def learning_rate_factor(step: int, steps: int) -> float:

@@ -57,10 +57,17 @@ def programmed_values(submissions: Sequence[Submission], extra: int, control_err
     return ProgrammedValues(field_rms, field_largest, coupling_rms, coupling_largest, control_error)
 
 
-def warn_where_drowned(values: ProgrammedValues, solver: str) -> None:
-    """Warn where the error is larger than what it is an error of."""
+def warn_where_drowned(values: ProgrammedValues, solver: str, warned: set[str]) -> None:
+    """Warn where the error is larger than what it is an error of, once of each.
+
+    Args:
+        values: programmed.
+        solver: its name.
+        warned: of what was warned before; what is warned of now is added.
+    """
     for name, rms in (("fields", values.field_rms), ("couplings", values.coupling_rms)):
-        if rms < values.control_error:
+        if rms < values.control_error and name not in warned:
+            warned.add(name)
             warnings.warn(
                 f"{name} are programmed as {rms:.2g} (root mean square), below the control error of "
                 f"{values.control_error:g} that {solver} is taken to have: samples follow the error; use stronger "

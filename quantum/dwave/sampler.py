@@ -153,6 +153,7 @@ class DWaveSampler:
             self._most_reads = self.limits.most_reads(self.anneal.annealing_time)
             self._estimate = timing_model(self._access.solver)
             self._temperatures: dict[int, Temperatures] = {}
+            self._warned: set[str] = set()
             self._in_flight, self._settle, self._remembered = in_flight, settle, False
             self._lasting = journal is not None
             self.journal = passing_journal(self) if journal is None else journal
@@ -175,7 +176,8 @@ class DWaveSampler:
 
         Args:
             model: fields (groups, models, spins) and couplings (groups, spins, spins), in units of the temperature.
-            shots: configurations per model, at least 1; more than one submission takes are split.
+            shots: configurations per model, at least 1 and at most what the solver takes; what does not fit into the
+                run time of one submission is split.
             seed: an integer, or int64 (groups, models).
 
         Returns:
@@ -184,11 +186,12 @@ class DWaveSampler:
             broken chains, ⟨Z⟩ of an ancilla, problem ids and the QPU access time that was charged, in µs.
 
         Raises:
-            ValueError: shots below 1, a seed of the wrong shape, more spins than `max_spins`, fields that the anneal
+            ValueError: shots outside the solver's range, a seed of the wrong shape, more spins than `max_spins`, fields that the anneal
                 does not take, values outside the solver's ranges, or a calibration that gives no temperatures.
             QPUError: the service failed; see `quantum.jobs.errors` for what that means.
         """
         require_shots(shots)
+        self.limits.require_reads(shots)
         seeds = model_seeds(seed, model.groups, model.models, "cpu")
         self.placement.require(model.spins)
         require_named(self.field, self.anneal, model)
@@ -197,7 +200,7 @@ class DWaveSampler:
         programmed = detached.scaled(*self._fields.factors(beta.field, beta.coupling))
         packed = self.packed(programmed, shots, seeds)
         values = programmed_values([one.submission for one in packed], self._fields.extra, self.control_error)
-        warn_where_drowned(values, self.limits.name)
+        warn_where_drowned(values, self.limits.name, self._warned)
         drawn = gathered(self._run_all(packed, "sampling"), packed, (model.groups, model.models), shots, self._fields)
         drawn.diagnostics.update(
             solver=self.limits.name,

@@ -109,6 +109,16 @@ class SolverLimits:
             parameters=frozenset(properties.get("parameters", ())),
         )
 
+    def require_reads(self, shots: int) -> None:
+        """Refuse more reads than the solver takes.
+
+        Raises:
+            ValueError: names its range.
+        """
+        low, high = self.num_reads_range
+        if not low <= shots <= high:
+            raise ValueError(f"shots is {shots}, but {self.name} takes {low} to {high} reads; give a number within")
+
     def most_reads(self, annealing_time: float) -> int:
         """Reads that fit one submission, by their own limit and by that of its run time.
 
