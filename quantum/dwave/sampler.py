@@ -186,8 +186,9 @@ class DWaveSampler:
             broken chains, ⟨Z⟩ of an ancilla, problem ids and the QPU access time that was charged, in µs.
 
         Raises:
-            ValueError: shots outside the solver's range, a seed of the wrong shape, more spins than `max_spins`, fields that the anneal
-                does not take, values outside the solver's ranges, or a calibration that gives no temperatures.
+            ValueError: shots outside the solver's range, a seed of the wrong shape, more spins than `max_spins`, fields
+                that the anneal does not take, values outside the solver's ranges, or a calibration that gives no
+                temperatures.
             QPUError: the service failed; see `quantum.jobs.errors` for what that means.
         """
         require_shots(shots)
