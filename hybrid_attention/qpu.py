@@ -24,6 +24,9 @@ JOURNAL = "journal.sqlite"
 _EMULATED_NS = 5.0
 """Duration of an emulated anneal where none is given: about the shortest that processors have."""
 
+_NO_ERROR = 1e-12
+"""In place of a control error of zero, with which nothing can be compared."""
+
 
 @dataclass(frozen=True)
 class Access:
@@ -159,7 +162,7 @@ def emulated_annealer(config: TrainConfig, access: Access) -> Sampler:
         )
     solver = emulated_solver(topology, int(size), device=device)
     duration = config.duration or _EMULATED_NS
-    options = _options(config)
+    options = _options(config) | {"control_error": error or _NO_ERROR}
     if config.calibration == "table":
         options["schedule"] = device.table.schedule(duration)
     return DWaveSampler(

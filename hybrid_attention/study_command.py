@@ -11,6 +11,7 @@ import tyro
 
 from hybrid_attention.errors import InputError
 from hybrid_attention.parse import parse
+from hybrid_attention.qpu import JournalFlags
 from hybrid_attention.study.settings import StudyConfig
 from hybrid_attention.study.storage import StudyFolder
 
@@ -35,6 +36,7 @@ class StudyCommand:
 
     settings: tyro.conf.OmitArgPrefixes[StudyConfig] = field(default_factory=StudyConfig)
     how: tyro.conf.OmitArgPrefixes[_How] = field(default_factory=_How)
+    journal: tyro.conf.OmitArgPrefixes[JournalFlags] = field(default_factory=JournalFlags)
 
     def run(self) -> None:
         """Work through the grid, write the report and say where it is."""
@@ -49,6 +51,7 @@ class StudyCommand:
             resume=self.how.resume,
             workers=workers,
             scheduler=self.how.scheduler,
+            journal=self.journal,
         )
         from hybrid_attention.study.report import write_report
 

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import pandas as pd
 
 from hybrid_attention.study.drawing import Axis, Curve, Look, log_axis, looks
-from hybrid_attention.study.summary import Key, means, measured, series_name, series_of, several_samplers
+from hybrid_attention.study.summary import Key, means, measured, series_name, series_of, several_samplers, unit
 
 DURATION = "duration T (ħ / largest transverse field)"
+NANOSECONDS = "duration T (ns)"
 COSINE = "gradient_cosine"
 _TINY = 1e-12  # a distance from 1, or a KL, that is rounding alone has no place on a logarithmic axis
 _MOST_SHADED = 4  # levels beyond which their errors, one over the other, would hide the rest
@@ -116,7 +117,8 @@ def duration_axis(among: pd.DataFrame) -> Axis:
     Args:
         among: all rows of these models.
     """
-    return log_axis(DURATION, list(among["duration"].dropna()) or [0.5, 20.0])
+    title = NANOSECONDS if unit(among) else DURATION
+    return log_axis(title, list(among["duration"].dropna()) or [0.5, 20.0])
 
 
 def table_rows(series: list[Series]) -> list[list[str]]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from hybrid_attention.study.summary import SUPERSCRIPTS, Key
+from hybrid_attention.study.summary import SUPERSCRIPTS, TIMED, Key
 
 INK, GRID, SOFT = "#22303c", "#e4e7eb", "#5b6875"
 BLUE, VERMILION, GREEN, SKY, PINK, AMBER = "#0072b2", "#d55e00", "#009e73", "#56b4e9", "#cc79a7", "#e69f00"
@@ -155,10 +155,10 @@ def looks(keys: list[Key]) -> dict[Key, Look]:
         keys: (sampler, polish, schedule, calibration) of each.
     """
     ways = list(dict.fromkeys((key[0], key[1]) for key in keys if key[2] is not None))
-    others = list(dict.fromkeys(key for key in keys if key[2] != "linear"))
+    others = list(dict.fromkeys(key for key in keys if key[2] not in TIMED))
     found = {}
     for key in keys:
-        if key[2] == "linear":
+        if key[2] in TIMED:
             color, symbol = _CALIBRATIONS.get(key[3] or "", (SKY, "triangle"))
             way = ways.index((key[0], key[1]))
             dash = _FURTHER_DASHES[way % len(_FURTHER_DASHES)]

@@ -10,8 +10,10 @@ from hybrid_attention.study.headline import COSINE, answer, primary
 from hybrid_attention.study.settings import StudyConfig
 from hybrid_attention.study.summary import (
     SERIES,
+    TIMED,
     Mean,
     Models,
+    anneal_name,
     best_shots,
     key_of,
     mean,
@@ -23,6 +25,7 @@ from hybrid_attention.study.summary import (
     series_of,
     several_samplers,
     shots_name,
+    unit,
 )
 from hybrid_attention.study.temperature_figures import HOLDS, agreement, fitted_rows
 
@@ -73,8 +76,8 @@ def _calibrations(models: Models) -> str:
     one, other = (longest[longest["calibration"] == name] for name in (best, following))
     low = mean(one, "kl")
     return (
-        f"Of the calibrations, {best} has the lowest KL at the longest duration, T = {rows['duration'].max():g}: "
-        f"{measured(low.value, low.error)} nats. The next, {following}, differs from it by "
+        f"Of the calibrations, {best} has the lowest KL at the longest duration, "
+        f"T = {rows['duration'].max():g}{unit(rows)}: {measured(low.value, low.error)} nats. The next, {following}, differs from it by "
         f"{difference(paired(other, one, 'kl'), ' nats')}."
     )
 
@@ -82,7 +85,7 @@ def _calibrations(models: Models) -> str:
 def _designed(models: Models) -> str:
     """The shortest circuit that is as good as the best linear anneal, or else the best, in cosine and gates."""
     rows = primary(models.rows)
-    linear, others = only_linear(rows), rows[rows["schedule"].notna() & (rows["schedule"] != "linear")]
+    linear, others = only_linear(rows), rows[rows["schedule"].notna() & ~rows["schedule"].isin(TIMED)]
     if not len(linear) or not len(others):
         return ""
     anneal = means(linear, COSINE, _COLUMNS).sort_values("value", ascending=False).iloc[0]
@@ -117,8 +120,8 @@ def _other_ways(models: Models, study: StudyConfig) -> list[str]:
             kind = "best" if result.reached is None else "shortest that does"
             reached = "do not reach" if result.reached is None else "reach"
             found.append(
-                f"{' '.join(way).capitalize() or 'Otherwise'} linear anneals {reached} {study.target:g}: the "
-                f"{kind} has {measured(row['value'], row['error'])} at T = {row['duration']:g} "
+                f"{' '.join(way).capitalize() or 'Otherwise'} {anneal_name(own)} anneals {reached} {study.target:g}: "
+                f"the {kind} has {measured(row['value'], row['error'])} at T = {row['duration']:g}{unit(own)} "
                 f"({row['calibration']})."
             )
     for key, own in series_of(rows[rows["schedule"].isna()]):

@@ -10,11 +10,21 @@ from itertools import product
 from classical import Sampler
 from hybrid_attention.config import TrainConfig
 from hybrid_attention.errors import InputError
+from hybrid_attention.qpu import Access
+from hybrid_attention.qpu_settings import ANNEALERS, QPUS
 from hybrid_attention.samplers import build_sampler, build_schedule, schedule_digest
 from hybrid_attention.study.settings import StudyConfig
 from quantum import AerSampler, AnnealSchedule
 
-ANNEALS = ("statevector", "aer")
+CIRCUITS = ("statevector", "aer", "ibm")
+"""Samplers that run anneals as circuits."""
+
+ANNEALS = (*CIRCUITS, *ANNEALERS)
+"""Samplers that anneal."""
+
+PROCESSOR_ANNEALS = ("fast", "standard")
+"""Names in place of a schedule where an annealer has its own."""
+
 DEFAULT_SHOTS = 256
 """Of training runs where a study has the law alone."""
 
@@ -45,8 +55,8 @@ class Setting:
     Args:
         sampler: its name.
         polish: heat-bath sweeps.
-        schedule: linear, preset:K or a file; "" where the sampler is no anneal.
-        duration: T of a linear schedule, or None.
+        schedule: linear, preset:K or a file; an annealer's fast or standard; "" where the sampler is no anneal.
+        duration: T of a linear schedule, nanoseconds of an annealer's, or None.
         trotter_steps: K, or None where the sampler is no anneal.
         calibration: its name, or "".
         content: digest of the schedule's contents.
@@ -61,8 +71,10 @@ class Setting:
     content: str = ""
 
     def anneal(self) -> AnnealSchedule | None:
-        """The schedule, or None where the sampler is no anneal."""
-        return build_schedule(_of_schedule(self.schedule, self.duration)) if self.schedule else None
+        """The schedule, or None where the sampler is no anneal or none that is known."""
+        if self.schedule in ("", *PROCESSOR_ANNEALS):
+            return None
+        return build_schedule(_of_schedule(self.schedule, self.duration))
 
 
 @dataclass(frozen=True)
@@ -94,11 +106,11 @@ class Cell:
             study: the study's settings.
         """
         setting = self.setting
-        return TrainConfig(
+        config = TrainConfig(
             task=study.train or "brackets",
             text=study.text if study.train == "text" else "",
             sampler=setting.sampler,  # type: ignore[arg-type]
-            schedule=setting.schedule or "linear",
+            schedule="linear" if setting.schedule in PROCESSOR_ANNEALS else setting.schedule or "linear",
             duration=setting.duration,
             trotter_steps=setting.trotter_steps,
             calibration=setting.calibration or None,  # type: ignore[arg-type]
@@ -111,20 +123,32 @@ class Cell:
             eval_every=study.training_steps,
             seed=self.seed,
         )
+        if setting.sampler not in QPUS:
+            return config
+        own = {name: getattr(study, name) for name in ("solver", "qpu_budget")}
+        if setting.sampler in ANNEALERS:
+            names = ("field", "beta", "control_error", "precision")
+            own |= {name: getattr(study, name) for name in names} | {"anneal": setting.schedule}
+            with_table = setting.calibration == "table" or setting.sampler == "dwave-emulator"
+            own["schedule_table"] = study.schedule_table if with_table else ""
+        return replace(config, **own)
 
-    def build(self, study: StudyConfig) -> Sampler:
+    def build(self, study: StudyConfig, access: Access | None = None) -> Sampler:
         """The cell's sampler.
 
         Args:
             study: the study's settings.
+            access: journal and budget, for quantum processors.
 
         Raises:
             InputError: a setting that the sampler refuses.
+            QPUError: a processor that cannot be reached.
         """
-        return build_sampler(replace(self.train_config(study), task="text", text=""))
+        config = replace(self.train_config(study), task="text", text="")
+        return build_sampler(config.validate() if self.setting.sampler in QPUS else config, access)
 
 
-def cells(study: StudyConfig, sources: list[Source]) -> list[Cell]:
+def cells(study: StudyConfig, sources: list[Source], access: Access | None = None) -> list[Cell]:
     """Every cell of a study, in the order in which they are worked through.
 
     Training runs are accompanied by runs on perfect samples of the Boltzmann law, which they are compared with.
@@ -132,6 +156,7 @@ def cells(study: StudyConfig, sources: list[Source]) -> list[Cell]:
     Args:
         study: its settings.
         sources: where models come from.
+        access: journal and budget, for quantum processors.
 
     Raises:
         InputError: nothing to do, or a setting that a sampler refuses.
@@ -151,7 +176,7 @@ def cells(study: StudyConfig, sources: list[Source]) -> list[Cell]:
         if cell.seed == 0:
             tuned = cell.setting.calibration == "tuned"  # takes seconds to fit and fails where two-beta does
             check = replace(cell.setting, calibration="two-beta") if tuned else cell.setting
-            _require_law(replace(cell, setting=check).build(study), cell, study)
+            _require_law(replace(cell, setting=check).build(study, access), cell, study)
     return found
 
 
@@ -167,7 +192,12 @@ def _settings(study: StudyConfig) -> list[Setting]:
     """Every combination of sampler, polish, schedule, duration and calibration that makes sense."""
     found = []
     for sampler, polish in product(study.sampler_list, study.polish_list):
-        if sampler in ANNEALS:
+        if sampler in ANNEALERS:
+            anneals = product(study.duration_list, study.calibration_list)
+            found += [
+                Setting(sampler, polish, study.anneal, duration, None, calibration) for duration, calibration in anneals
+            ]
+        elif sampler in CIRCUITS:
             found += [replace(anneal, sampler=sampler, polish=polish) for anneal in _anneals(study)]
         elif not (polish and sampler == "exact"):
             found.append(Setting(sampler, polish))

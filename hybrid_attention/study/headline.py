@@ -14,8 +14,11 @@ import pandas as pd
 from hybrid_attention.study.grid import ANNEALS
 from hybrid_attention.study.settings import StudyConfig
 from hybrid_attention.study.summary import (
+    LINEAR,
     SERIES,
+    TIMED,
     Models,
+    anneal_name,
     best_shots,
     key_of,
     means,
@@ -25,6 +28,7 @@ from hybrid_attention.study.summary import (
     series_name,
     shots_name,
     split,
+    unit,
 )
 from hybrid_attention.study.training_summary import training_statements
 
@@ -120,7 +124,7 @@ def statement(models: Models, study: StudyConfig) -> str:
     if linear.reached is None:
         near = linear.best["value"] >= study.target
         noise = ": above the target, but by less than its standard error" if near else ""
-        first = f"{goal}, none of the linear anneals was long enough; the best reaches {best}{noise}."
+        first = f"{goal}, none of the {anneal_name(rows)} anneals was long enough; the best reaches {best}{noise}."
     else:
         reached = linear.reached
         value = measured(reached["value"], reached["error"])
@@ -128,7 +132,7 @@ def statement(models: Models, study: StudyConfig) -> str:
         if math.isnan(reached["error"]):
             first += " (one model, so no error is known)"
         if linear.lost_again:
-            first += f", but no longer at T = {', '.join(f'{T:g}' for T in linear.lost_again)}"
+            first += f", but no longer at T = {', '.join(f'{T:g}' for T in linear.lost_again)}{unit(rows)}"
         first += "."
     return first + (f" {others[0].upper()}{others[1:]}." if others else "")
 
@@ -157,12 +161,13 @@ def _conditions(rows: pd.DataFrame) -> str:
 
 def _setting(row: pd.Series) -> str:
     calibration = "no calibration" if row["calibration"] == "none" else f"{row['calibration']} calibration"
-    return f"T = {row['duration']:g} ({calibration}, linear)"
+    length = f"{row['duration']:g}" + (" ns" if row["schedule"] != LINEAR else "")
+    return f"T = {length} ({calibration}, {row['schedule']})"
 
 
 def _other_schedules(rows: pd.DataFrame, target: float) -> str:
     """The shortest other circuit that reaches the target, or else the best; "" where there is none."""
-    others = rows[rows["schedule"] != "linear"]
+    others = rows[~rows["schedule"].isin(TIMED)]
     found = means(others, COSINE, [*SERIES, "trotter_steps"])
     if not len(found):
         return ""

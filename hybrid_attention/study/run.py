@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from hybrid_attention.qpu import Access, JournalFlags
+from hybrid_attention.qpu_settings import QPUS
 from hybrid_attention.study.engine import compute, require_scheduler
 from hybrid_attention.study.grid import Cell, cells
 from hybrid_attention.study.instances import sources
@@ -22,7 +24,7 @@ from hybrid_attention.study.storage import StudyFolder
 from hybrid_attention.study.training import train_cell
 from quantum import DesignRangeWarning
 
-_Measure = Callable[[Cell, StudyConfig], list[dict[str, Any]]]
+_Measure = Callable[[Cell, StudyConfig, Access], list[dict[str, Any]]]
 
 _ONE_AT_A_TIME = Lock()
 """Workers may have several threads, but torch's generator, its number of threads and Python's warning filters are the
@@ -53,6 +55,7 @@ def run_study(
     scheduler: str = "",
     progress: bool = True,
     measure: _Measure = measure,
+    journal: JournalFlags | None = None,
 ) -> FinishedStudy:
     """Work through the grid, or through what is left of it, and gather the table.
 
@@ -67,17 +70,23 @@ def run_study(
         scheduler: address of a Dask scheduler; takes the place of workers.
         progress: whether to show a progress bar.
         measure: computes the rows of a cell of models.
+        journal: where quantum processors' jobs are kept; in the study's folder by default.
 
     Raises:
         InputError: settings that make no sense, a folder of another study, or a scheduler that does not answer.
+        BudgetError: the next job of a quantum processor would pass the budget; the study can be resumed with another.
+        QPUError: a quantum processor failed; the study can be resumed.
     """
     study = study.validate().with_absolute_paths()
-    grid = cells(study, sources(study))
+    flags = journal or JournalFlags()
+    flags.require_qpu(next((name for name in study.sampler_list if name in QPUS), study.sampler_list[0]))
+    access = flags.access(folder.path.absolute(), asdict(study), study.qpu_budget)
+    grid = cells(study, sources(study), access)
     require_scheduler(scheduler)
     folder.open(study, resume)
     folder.clear_leftovers()
     missing = folder.missing(grid)
-    work = partial(_rows, study=study, folder=folder.path.absolute(), measure=measure)
+    work = partial(_rows, study=study, folder=folder.path.absolute(), measure=measure, access=access)
     bar = tqdm(total=len(grid), initial=len(grid) - len(missing), unit="cell", disable=None if progress else True)
     with bar:
         for cell, rows in compute(missing, work, workers, scheduler):
@@ -89,20 +98,22 @@ def run_study(
     return FinishedStudy(folder, study, table.num_rows)
 
 
-def _rows(cell: Cell, study: StudyConfig, folder: Path, measure: _Measure) -> list[dict[str, Any]]:
+def _rows(cell: Cell, study: StudyConfig, folder: Path, measure: _Measure, access: Access) -> list[dict[str, Any]]:
     """The rows of one cell, in whatever process this is."""
     with _ONE_AT_A_TIME:
-        return _rows_alone(cell, study, folder, measure)
+        return _rows_alone(cell, study, folder, measure, access)
 
 
-def _rows_alone(cell: Cell, study: StudyConfig, folder: Path, measure: _Measure) -> list[dict[str, Any]]:
+def _rows_alone(
+    cell: Cell, study: StudyConfig, folder: Path, measure: _Measure, access: Access
+) -> list[dict[str, Any]]:
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
         if cell.kind == "training":
-            return train_cell(cell, study, StudyFolder(folder).run_folder(cell))
+            return train_cell(cell, study, StudyFolder(folder).run_folder(cell), access)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DesignRangeWarning)  # the column outside_design says it of every model
-            return measure(cell, study)
+            return measure(cell, study, access)
     finally:
         torch.set_num_threads(threads)

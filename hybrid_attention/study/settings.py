@@ -12,16 +12,17 @@ from typing import Any, Literal
 import numpy as np
 import tomli_w
 
-from hybrid_attention.config import LARGEST_SEED, PRESET, absolute_noise
+from hybrid_attention.config import LARGEST_SEED, NOT_SETTINGS, PRESET, absolute_noise
 from hybrid_attention.errors import InputError
 from hybrid_attention.files import write_text
 from hybrid_attention.flags import flag
+from hybrid_attention.qpu_settings import ANNEALERS, FITTED, QPUS
 from quantum.calibration import CALIBRATIONS
 
 LARGEST_LAW = 16
 """Most spins whose whole law is compared with the exact one."""
 
-SAMPLERS = ("statevector", "aer", "gibbs", "mean-field", "exact")
+SAMPLERS = ("statevector", "aer", "ibm", "dwave", "dwave-emulator", "gibbs", "mean-field", "exact")
 LAW = "law"
 _LEAST_STEPS = 8
 
@@ -35,21 +36,40 @@ class StudyConfig:
     spins: str = "8"
     """Numbers of spins of the models; with a run, which queries (a query that sees n keys has n spins)."""
     durations: str = "0.5:40:log10"
-    """Durations T of linear anneals: a list, or FROM:TO:logN or FROM:TO:linN for N of them."""
+    """Durations T of linear anneals: a list, or FROM:TO:logN or FROM:TO:linN for N of them. An annealer's are in
+    nanoseconds."""
     trotter_steps: str = "4T"
     """Trotter steps K of linear anneals: a number, or a number for each unit of duration (4T; at least 8)."""
     schedules: str = "linear,preset:4,preset:8,preset:16"
     """linear, preset:K, or files; those given by angles have steps and calibration of their own."""
     calibrations: str = "one-beta,two-beta,tuned"
-    """What linear anneals divide fields and couplings by: none, one-beta, two-beta, tuned."""
+    """What linear anneals divide fields and couplings by: none, one-beta, two-beta, tuned. Annealers have fit (their
+    default), table and hand."""
     samplers: str = "statevector"
-    """Where the samples come from: statevector, aer, gibbs, mean-field, exact."""
+    """Where the samples come from: statevector, aer, ibm, gibbs, mean-field, exact; dwave and dwave-emulator go by
+    themselves, since their anneals have durations of their own."""
     polish: str = "0"
     """Heat-bath sweeps after sampling."""
     shots: str = "law,256"
     """Samples for each model; law is infinitely many."""
     noise: str = ""
     """Errors of the device that Aer simulates, as in train."""
+    solver: str = ""
+    """D-Wave solver, IBM backend or emulated chip, as in train; so are the following."""
+    anneal: Literal["fast", "standard"] = "fast"
+    """Annealer: fast or standard anneals."""
+    field: Literal["ancilla", "ghost"] | None = None
+    """Annealer: fields as couplings to a pinned spin or to a free one."""
+    schedule_table: str = ""
+    """Annealer: CSV file with A(s) and B(s) in GHz."""
+    beta: str = ""
+    """Annealer: inverse temperatures FIELD,COUPLING."""
+    control_error: float | None = None
+    """Annealer: standard deviation of what is programmed."""
+    precision: int | None = None
+    """Emulator: bits of a programmed coupling."""
+    qpu_budget: float | None = None
+    """Most seconds of QPU time that the study's jobs may be charged in all; nothing is submitted without it."""
     estimator: Literal["covariance", "callen"] = "covariance"
     """How samples become a gradient."""
     instances: int = 32
@@ -104,8 +124,8 @@ class StudyConfig:
             _require(0 not in self.shot_list, "shots", LAW, "with --no-exact there is no law; give numbers of shots")
         self.steps_for(1.0)
         for name, values, known in (
-            ("calibrations", self.calibration_list, tuple(CALIBRATIONS)),
             ("samplers", self.sampler_list, SAMPLERS),
+            ("calibrations", self.calibration_list, FITTED if self.annealer else tuple(CALIBRATIONS)),
         ):
             for value in values:
                 _require(value in known, name, repr(value), f"use {', '.join(known)}")
@@ -115,12 +135,33 @@ class StudyConfig:
         _require(
             self.noise == "" or self.sampler_list == ["aer"], "noise", self.noise, "it goes with --samplers aer alone"
         )
+        self._validate_qpu()
         if self.models == "random":
             for name in ("at_steps", "layers", "heads"):
                 _require(getattr(self, name) == "", name, getattr(self, name), "it goes with --models RUN")
         for name in ("at_steps", "layers", "heads"):
             _numbers(name, getattr(self, name), int, 0, empty=True)
         return self
+
+    def _validate_qpu(self) -> None:
+        annealers = [name for name in self.sampler_list if name in ANNEALERS]
+        circuits = [name for name in self.sampler_list if name in ("statevector", "aer", "ibm")]
+        fix = "an annealer's durations are nanoseconds, a circuit's are not; make a study of each"
+        _require(len(annealers) + bool(circuits) < 2, "samplers", self.samplers, fix)
+        if self.annealer:
+            _require(any(self.shot_list), "shots", self.shots, "an annealer has no law that is known; give numbers")
+            own = self.schedules == type(self).schedules
+            _require(own, "schedules", self.schedules, "an annealer has its own; leave it out")
+        needs = {"solver": QPUS, "qpu_budget": QPUS, "precision": ("dwave-emulator",)}
+        for name in ("solver", "field", "schedule_table", "beta", "control_error", "precision", "qpu_budget"):
+            among, value = needs.get(name, ANNEALERS), getattr(self, name)
+            good = value in (None, "") or any(sampler in among for sampler in self.sampler_list)
+            _require(good, name, value, f"it goes with --samplers {' or '.join(among)}")
+
+    @property
+    def annealer(self) -> str | None:
+        """The annealer that is studied, if one is."""
+        return next((name for name in self.sampler_list if name in ANNEALERS), None)
 
     @property
     def spin_list(self) -> list[int]:
@@ -158,7 +199,9 @@ class StudyConfig:
 
     @property
     def calibration_list(self) -> list[str]:
-        """Calibrations of linear anneals."""
+        """Calibrations of anneals."""
+        if self.annealer and self.calibrations == type(self).calibrations:
+            return ["fit"]
         return _parts("calibrations", self.calibrations)
 
     @property
@@ -200,6 +243,8 @@ class StudyConfig:
         if self.text:
             values["text"] = str(Path(self.text).absolute())
         values["noise"] = absolute_noise(self.noise)
+        if self.schedule_table:
+            values["schedule_table"] = str(Path(self.schedule_table).absolute())
         named = ("linear", PRESET)
         values["schedules"] = ",".join(
             s if s.startswith(named) else str(Path(s).absolute()) for s in self.schedule_list
@@ -212,7 +257,7 @@ class StudyConfig:
         Args:
             path: the file.
         """
-        write_text(path, tomli_w.dumps(asdict(self)))
+        write_text(path, tomli_w.dumps({name: value for name, value in asdict(self).items() if value is not None}))
 
     @classmethod
     def load(cls, path: Path) -> StudyConfig:
@@ -238,7 +283,8 @@ def changed_settings(before: StudyConfig, after: StudyConfig) -> dict[str, tuple
         before: one configuration.
         after: the other.
     """
-    pairs = {f.name: (getattr(before, f.name), getattr(after, f.name)) for f in fields(StudyConfig)}
+    names = [f.name for f in fields(StudyConfig) if f.name not in NOT_SETTINGS]
+    pairs = {name: (getattr(before, name), getattr(after, name)) for name in names}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 

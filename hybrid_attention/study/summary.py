@@ -16,12 +16,14 @@ import pandas as pd
 
 from hybrid_attention.config import PRESET
 from hybrid_attention.report import with_error
-from hybrid_attention.study.grid import ANNEALS
+from hybrid_attention.study.grid import ANNEALS, PROCESSOR_ANNEALS
 from hybrid_attention.study.settings import SAMPLERS, StudyConfig
 
 SERIES = ["sampler", "polish", "schedule", "calibration"]
 """Columns that make one series of a figure; what varies along it is the duration."""
 LINEAR = "linear"
+TIMED = (LINEAR, *PROCESSOR_ANNEALS)
+"""Schedules of anneals that can be made longer."""
 Key = tuple[str, int, str | None, str | None]
 """Values of the columns of `SERIES`, None for null."""
 _SMALL = 1e-3
@@ -201,7 +203,7 @@ def series_of(rows: pd.DataFrame) -> list[tuple[Key, pd.DataFrame]]:
 
 def _place(item: tuple[Key, pd.DataFrame]) -> tuple:
     sampler, polish, schedule, calibration = item[0]
-    kind = 2 if schedule is None else int(schedule != LINEAR)
+    kind = 2 if schedule is None else int(schedule not in TIMED)
     rank = _RANK.index(calibration) if calibration in _RANK else len(_RANK)
     steps = item[1]["trotter_steps"].iloc[0] if kind == 1 else 0
     who = SAMPLERS.index(sampler) if sampler in SAMPLERS else len(SAMPLERS)
@@ -218,7 +220,7 @@ def series_name(key: Key, several_samplers: bool = False) -> str:
     sampler, polish, schedule, calibration = key
     if schedule is None:
         name = sampler if sampler != "exact" else "exact samples"
-    elif schedule == LINEAR:
+    elif schedule in TIMED:
         name = calibration if calibration and calibration != "none" else "no calibration"
     elif schedule.startswith(PRESET):
         steps, _, wide = schedule.removeprefix(PRESET).partition("-")
@@ -240,12 +242,31 @@ def several_samplers(rows: pd.DataFrame) -> bool:
 
 
 def only_linear(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of linear anneals.
+    """Rows of anneals that have a duration to choose: linear ones, or those of an annealer.
 
     Args:
         rows: of a study.
     """
-    return rows[rows["schedule"] == LINEAR]
+    return rows[rows["schedule"].isin(TIMED)]
+
+
+def anneal_name(rows: pd.DataFrame) -> str:
+    """What anneals of `only_linear` are called, as "linear".
+
+    Args:
+        rows: of a study.
+    """
+    found = only_linear(rows)["schedule"]
+    return str(found.iloc[0]) if len(found) else LINEAR
+
+
+def unit(rows: pd.DataFrame) -> str:
+    """What follows a duration: nothing, or nanoseconds.
+
+    Args:
+        rows: of a study.
+    """
+    return " ns" if anneal_name(rows) in PROCESSOR_ANNEALS else ""
 
 
 def of_whom(models: Models, study: StudyConfig) -> str:

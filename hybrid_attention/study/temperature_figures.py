@@ -28,7 +28,7 @@ from hybrid_attention.study.drawing import (
     reach,
 )
 from hybrid_attention.study.grid import ANNEALS
-from hybrid_attention.study.summary import Mean, Models, best_shots, mean, measured, only_linear, shots_name
+from hybrid_attention.study.summary import LINEAR, Mean, Models, best_shots, mean, measured, shots_name
 from quantum import AnnealSchedule, response
 
 HOLDS = 0.05
@@ -74,7 +74,7 @@ def fitted_rows(models: Models) -> pd.DataFrame:
     Args:
         models: whose.
     """
-    rows = only_linear(models.rows)
+    rows = models.rows[models.rows["schedule"] == LINEAR]  # for which there is a prediction
     rows = rows[(rows["polish"] == 0) & rows["beta_field_fit"].notna() & rows["beta_coupling_fit"].notna()]
     for column, order in (("calibration", PREFERRED), ("sampler", ANNEALS)):
         there = [value for value in order if value in set(rows[column])]

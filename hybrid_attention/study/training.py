@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from classical import ExactSampler, IsingModel, Samples
+from classical import ExactSampler, IsingModel, Sampler, Samples
 from classical.sampler import Seed
 from hybrid_attention.evaluate import evaluate_run, load_run
+from hybrid_attention.qpu import Access
+from hybrid_attention.qpu_settings import QPUS
 from hybrid_attention.run import RunFolder
+from hybrid_attention.samplers import build_sampler
 from hybrid_attention.study.columns import COLUMNS
 from hybrid_attention.study.grid import Cell
 from hybrid_attention.study.measure import circuit_columns, setting_columns
@@ -27,13 +30,14 @@ class PerfectSamples:
         return ExactSampler().sample(model, shots=shots, seed=seed)
 
 
-def train_cell(cell: Cell, study: StudyConfig, folder: Path) -> list[dict[str, Any]]:
+def train_cell(cell: Cell, study: StudyConfig, folder: Path, access: Access | None = None) -> list[dict[str, Any]]:
     """Train one run, or go on with one that was interrupted, and evaluate it with exact sums.
 
     Args:
         cell: one combination of settings.
         study: the study's settings.
         folder: of the run.
+        access: journal and budget, for quantum processors.
 
     Returns:
         One row, with every column of `COLUMNS`.
@@ -43,7 +47,9 @@ def train_cell(cell: Cell, study: StudyConfig, folder: Path) -> list[dict[str, A
     start, interrupted = time.perf_counter(), run.exists()
     latest = run.latest()
     if latest is None or not latest.name.endswith(f"{config.steps:08d}"):
-        sampler = PerfectSamples() if cell.setting.sampler == "exact" else None
+        sampler: Sampler | None = PerfectSamples() if cell.setting.sampler == "exact" else None
+        if config.sampler in QPUS:
+            sampler = build_sampler(config.validate(), access)  # whose jobs are the study's
         train(config, run, resume=run.exists(), progress=False, sampler=sampler)
     found = evaluate_run(load_run(folder, sampler="exact"), progress=False)
     row = {

@@ -6,10 +6,15 @@ Wrong arguments are ValueErrors, before anything is sent. These are for what hap
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class QPUError(RuntimeError):
     """A processor, or the way to it, failed."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Whole in another process too, whatever its constructor takes."""
+        return _remade, (type(self), self.args, self.__dict__)
 
 
 class RejectedError(QPUError):
@@ -77,3 +82,10 @@ class BudgetError(QPUError):
 
 class NotRecordedError(QPUError):
     """A journal that is replayed has no answer to what is asked."""
+
+
+def _remade(kind: type[QPUError], arguments: tuple[Any, ...], facts: dict[str, Any]) -> QPUError:
+    error = kind.__new__(kind, *arguments)
+    error.args = arguments
+    error.__dict__.update(facts)
+    return error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
+import weakref
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -26,8 +27,11 @@ class Owner:
         """Its own; asking for it takes the lock that goes with it."""
         if self._lock is None:
             self._folder.mkdir(exist_ok=True)
-            self._lock = FileLock(self._file(self._name), thread_local=False)
-            self._lock.acquire()
+            lock = FileLock(self._file(self._name), thread_local=False)
+            lock.acquire()
+            self._lock = lock
+            # also when the process ends, unless it is killed; then the system frees the lock
+            self._let_go = weakref.finalize(self, _let_go, lock, self._file(self._name), self._folder)
         return self._name
 
     def may_take(self, other: str) -> bool:
@@ -46,12 +50,16 @@ class Owner:
     def release(self) -> None:
         """Be dead to the others."""
         if self._lock is not None:
-            self._lock.release()
+            self._let_go()
             self._lock = None
-            self._file(self._name).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # others have theirs in it
-                self._folder.rmdir()
             self._name = uuid.uuid4().hex
 
     def _file(self, name: str) -> Path:
         return self._folder / f"{name}.lock"
+
+
+def _let_go(lock: FileLock, file: Path, folder: Path) -> None:
+    lock.release()
+    file.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # others have theirs in it
+        folder.rmdir()
