@@ -11,10 +11,19 @@ import numpy as np
 import pytest
 import torch
 from dwave.samplers import TreeDecompositionSampler
+from qiskit_aer import AerSimulator
 from scipy import stats
 
 from classical import ExactSampler, GhostSpin, GibbsSampler, MeanFieldSampler, Polished, ProductSampler
-from quantum import AerSampler, AnnealSchedule, DimodSampler, StatevectorSampler, as_dimod, depolarizing_noise
+from quantum import (
+    AerSampler,
+    AnnealSchedule,
+    DimodSampler,
+    IBMSampler,
+    StatevectorSampler,
+    as_dimod,
+    depolarizing_noise,
+)
 from tests.contract import (
     BIASES,
     INTERFACE,
@@ -46,6 +55,9 @@ NOISE = (0.03, 0.005, 0.04)
 
 IN_ORDER = ("the_order_of_spins_does_not_matter",)
 """Few heat-bath sweeps leave a law that remembers in which order they visited the spins."""
+
+SIDE_BY_SIDE = ("own_seeds_make_a_model_independent_of_its_batch", "other_groups_do_not_matter")
+"""Models that share a submission share its random numbers: a device takes none from us."""
 
 CONTRACTS = [
     Contract("exact", ExactSampler),
@@ -80,7 +92,9 @@ CONTRACTS = [
     Contract("mean field", MeanFieldSampler, law=mean_field("naive")),
     Contract("mean field, tap", lambda: MeanFieldSampler(method="tap"), law=mean_field("tap")),
     Contract("banded", FullBand),
-    Contract("dwave over HTTP", lambda: loopback_sampler(anneal="fast", field="ghost")),
+    Contract("dwave over HTTP, one by one", lambda: loopback_sampler(anneal="fast", field="ghost", copies=1)),
+    Contract("dwave over HTTP", lambda: loopback_sampler(anneal="fast", field="ghost"), exempt=SIDE_BY_SIDE),
+    Contract("ibm, local", lambda: IBMSampler(AerSimulator(), LINEAR, 4), anneal(LINEAR, 4), exempt=SIDE_BY_SIDE[:1]),
     Contract("test double", lambda: BiasedSampler(distance=0.0)),
 ]
 

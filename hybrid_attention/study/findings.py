@@ -77,8 +77,8 @@ def _calibrations(models: Models) -> str:
     low = mean(one, "kl")
     return (
         f"Of the calibrations, {best} has the lowest KL at the longest duration, "
-        f"T = {rows['duration'].max():g}{unit(rows)}: {measured(low.value, low.error)} nats. The next, {following}, differs from it by "
-        f"{difference(paired(other, one, 'kl'), ' nats')}."
+        f"T = {rows['duration'].max():g}{unit(rows)}: {measured(low.value, low.error)} nats. The next, {following}, "
+        f"differs from it by {difference(paired(other, one, 'kl'), ' nats')}."
     )
 
 
