@@ -71,7 +71,7 @@ class TrainConfig:
     """Gibbs chains that share a model's shots; 16 by default."""
     solver: str = ""
     """D-Wave solver or IBM backend, by name; by default the one that is configured, or the least busy. Emulator: its
-    chip, as pegasus:4 (the default), zephyr:2 or complete:16."""
+    chip, as pegasus:4 (the default), zephyr:2 or complete:16. IBM's fakes (fake_jakarta) and aer_simulator run here."""
     anneal: Literal["fast", "standard"] | None = None
     """Annealer: fast (diabatic, nanoseconds; the default) or standard (microseconds) anneals."""
     field: Literal["ancilla", "ghost"] | None = None

@@ -191,16 +191,21 @@ def gate_model(config: TrainConfig, access: Access, schedule: Any, steps: int) -
         QPUError: the service cannot be reached.
     """
     from quantum.ibm import IBMSampler
+    from quantum.ibm.account import local_backend
 
-    return IBMSampler(
-        config.solver or None,
-        schedule,
-        steps,
-        config.calibration,
-        journal=access.open(),
-        budget=_budget(access),
-        replay=access.replay,
-    )
+    try:
+        local = local_backend(config.solver)
+        return IBMSampler(
+            config.solver or None if local is None else local,
+            schedule,
+            steps,
+            config.calibration,
+            journal=access.open(),
+            budget=_budget(access) if local is None else access.budget,
+            replay=access.replay,
+        )
+    except ImportError as error:
+        raise InputError(f"--sampler ibm: {error}") from None
 
 
 def _options(config: TrainConfig) -> dict[str, Any]:

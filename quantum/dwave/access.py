@@ -72,7 +72,7 @@ class Access:
         from dwave.cloud.solver import StructuredSolver
 
         definition = journal.solver(solver if isinstance(solver, str | None) else solver.name)
-        if definition is None:
+        if definition is None or "properties" not in definition:
             named = "" if solver is None else f" named {solver!r}"
             raise ValueError(f"journal {journal.path} has no solver{named} to replay; name the journal of a run")
         return cls(StructuredSolver(client=None, data=definition), None)

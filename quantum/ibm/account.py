@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -99,6 +100,36 @@ def find_backend(service: Any, name: str | None) -> Any:
         text = scrubbed(str(error), service)
         failed = QPUError(f"IBM Quantum does not give backend {asked}: {type(error).__name__}: {text}")
     raise failed
+
+
+def local_backend(name: str) -> Any:
+    """A backend that runs on this machine, or None for the name of a processor.
+
+    Args:
+        name: aer_simulator, or one of qiskit-ibm-runtime's fakes, such as fake_jakarta, which have a processor's
+            qubits, gates and noise.
+
+    Raises:
+        ImportError: qiskit-ibm-runtime is not installed; names the extra.
+        ValueError: no such fake.
+    """
+    if name == "aer_simulator":
+        from qiskit_aer import AerSimulator
+
+        return AerSimulator()
+    if not name.startswith("fake_"):
+        return None
+    require_runtime()
+    from qiskit.providers.exceptions import QiskitBackendNotFoundError
+    from qiskit_ibm_runtime.fake_provider import FakeProviderForBackendV2
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # one of the fakes says, whenever all are loaded, that it is none
+        try:
+            return FakeProviderForBackendV2().backend(name)
+        except QiskitBackendNotFoundError:
+            known = ", ".join(_names(FakeProviderForBackendV2().backends()))
+    raise ValueError(f"backend is {name!r}, which is no fake; choose one of {known}")
 
 
 def list_backends(service: Any = None) -> list[dict[str, Any]]:

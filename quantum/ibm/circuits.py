@@ -106,6 +106,7 @@ class Circuits:
         self._level, self._seed = optimization_level, seed_transpiler
         self._layout = None if initial_layout is None else _checked(initial_layout, device)
         self._known: dict[tuple[int, bytes], Anneal] = {}
+        self._new: dict[str, dict[str, Any]] = {}
 
     def anneal(self, spins: int, present: NDArray[np.intp]) -> Anneal:
         """The circuit of models with some pairs coupled, compiled when it is first asked for.
@@ -123,6 +124,12 @@ class Circuits:
         if key not in self._known:
             self._known[key] = self._made(spins, present)
         return self._known[key]
+
+    def remember(self) -> None:
+        """Keep facts of circuits in the journal, for replays."""
+        while self._new:
+            named, facts = self._new.popitem()
+            self._journal.keep_solver(named, _digest(facts), facts)
 
     def _made(self, spins: int, present: NDArray[np.intp]) -> Anneal:
         opened = template(spins, self._angles, "measure", present=present)
@@ -142,7 +149,7 @@ class Circuits:
             return Anneal(opened, None, facts, description)
         circuit = self._compiled(opened.circuit)
         facts = _facts(circuit, spins, self._backend)
-        self._journal.keep_solver(named, _digest(asdict(facts)), asdict(facts))
+        self._new[named] = asdict(facts)
         return Anneal(opened, circuit, facts, description)
 
     def _compiled(self, circuit: Any) -> Any:

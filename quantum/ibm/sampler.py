@@ -134,7 +134,7 @@ class IBMSampler:
             self._in_flight = in_flight
             self._lasting = journal is not None
             self.journal = passing_journal(self) if journal is None else journal
-            circuits = Circuits(
+            self._circuits = Circuits(
                 self.schedule,
                 steps,
                 self.device,
@@ -145,10 +145,8 @@ class IBMSampler:
                 initial_layout=initial_layout,
             )
             self._batches = Batches(
-                circuits, self.factors, self.device, options, models_per_job, free=self._access.local
+                self._circuits, self.factors, self.device, options, models_per_job, free=self._access.local
             )
-            if not replay:
-                self.device.remember(self.journal)
         except BaseException:
             self._access.close()  # the caller gets no sampler to close
             raise
@@ -182,6 +180,9 @@ class IBMSampler:
         self._check_range(model)
         seeds = model_seeds(seed, model.groups, model.models, device="cpu").numpy().reshape(-1)
         parts = self._batches.parts(model, shots, seeds)
+        if self._access.connection is not None:
+            self.device.remember(self.journal)
+            self._circuits.remember()
         terms = Terms("sampling", self.budget, self._in_flight, self._settle, cancel=not self._lasting)
         results = run(self._access.connection, [part.request for part in parts], self.journal, _read, terms)
         drawn = gathered(results, parts, model, shots)

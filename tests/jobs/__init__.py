@@ -1,0 +1,1 @@
+"""The journal and the driver, against a service in this process."""
