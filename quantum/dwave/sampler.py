@@ -119,7 +119,7 @@ class DWaveSampler:
         budget: float | None = None,
         replay: bool = False,
         in_flight: int = IN_FLIGHT,
-        settle: float = 5.0,
+        settle: float = 10.0,
         service: Service | None = None,
     ) -> None:
         if isinstance(spin_reversals, bool) or not isinstance(spin_reversals, int) or spin_reversals < 0:

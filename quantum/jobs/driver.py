@@ -70,7 +70,7 @@ class Terms:
     purpose: str = ""
     budget: float | None = None
     in_flight: int = IN_FLIGHT
-    settle: float = 5.0
+    settle: float = 10.0
     cancel: bool = False
 
 
