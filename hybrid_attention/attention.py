@@ -12,9 +12,10 @@ from classical import ExactSampler, Sampler
 from classical.random import derive_seeds
 from classical.sampler import ExactMoments, Seed, require_shots
 from hybrid_attention.couplings import COUPLINGS
+from hybrid_attention.energy import Pattern, PatternObserver
 from hybrid_attention.estimators import require_estimator
-from hybrid_attention.multihead import MultiHeadAttention
-from hybrid_attention.readout import READOUTS
+from hybrid_attention.multihead import FieldAttention
+from hybrid_attention.readout import FREE_ENERGY, weighting
 from hybrid_attention.visibility import masked_probability
 
 Observer = Callable[[Tensor, Tensor, Tensor], None]
@@ -22,14 +23,14 @@ Observer = Callable[[Tensor, Tensor, Tensor], None]
 (batch, heads, queries, keys) of every forward pass, all inside the autograd graph."""
 
 
-class BoltzmannAttention(MultiHeadAttention):
+class BoltzmannAttention(FieldAttention):
     """Multi-head attention whose pattern is an interacting Ising model.
 
     P(s_1 … s_n) ∝ exp(Σ_j h_j s_j + Σ_{j<k} J_jk s_j s_k),  a_j = P(s_j = +1)
 
     For every query, spin s_j = +1 attends to key j and −1 does not; h_j = q·k_j/√d_head, J is learnable. The values are
-    mixed with weights a_j / Σ a_j ("mean") or a_j ("sum"). The probabilities come from a sampler, exact or not; with
-    samples, gradients are estimated from them (`boltzmann_mean`).
+    mixed with weights a_j / Σ a_j ("mean") or a_j ("sum"), or read by their free energy under a_j / Σ a_j. The
+    probabilities come from a sampler, exact or not; with samples, gradients are estimated from them (`boltzmann_mean`).
 
     Args:
         embed_dim: width of the tokens, divisible by num_heads.
@@ -38,7 +39,7 @@ class BoltzmannAttention(MultiHeadAttention):
         couplings: "position" (one for every pair of key positions), "relative" (every distance), "content" (from the
             tokens), "fixed" (random, not trained) or "none".
         position_bias: add a learnable number to the field of every (head, query position, key position).
-        readout: "mean" or "sum".
+        readout: "mean", "sum" or "free-energy".
         sampler: gives the spin statistics; exact by default.
         shots: samples for each model where the sampler draws samples.
         seed: where forward is given no seed, fixes the samples together with a count of the calls made; also fixes
@@ -70,10 +71,10 @@ class BoltzmannAttention(MultiHeadAttention):
         estimator: str = "covariance",
         independent_halves: bool = False,
     ) -> None:
-        super().__init__(embed_dim, num_heads, max_length, position_bias)
-        for name, value, known in (("couplings", couplings, COUPLINGS), ("readout", readout, READOUTS)):
-            if value not in known:
-                raise ValueError(f"{name} is {value!r}; use one of {', '.join(known)}")
+        super().__init__(embed_dim, num_heads, max_length, position_bias, readout == FREE_ENERGY)
+        if couplings not in COUPLINGS:
+            raise ValueError(f"couplings is {couplings!r}; use one of {', '.join(COUPLINGS)}")
+        self.readout = weighting(readout)
         require_shots(shots, least=2)
         self.sampler: Sampler = ExactSampler() if sampler is None else sampler
         held = getattr(self.sampler, "max_spins", max_length)
@@ -85,10 +86,10 @@ class BoltzmannAttention(MultiHeadAttention):
         require_estimator(estimator, self.sampler, max_length, shots, independent_halves)
         self.coupling_kind, self.shots, self.seed = couplings, shots, seed
         self.estimator, self.independent_halves = estimator, independent_halves
-        self.readout = READOUTS[readout]
         self.couplings = COUPLINGS[couplings](embed_dim, num_heads, max_length, seed)
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
         self.observer: Observer | None = None
+        self.pattern_observer: PatternObserver | None = None
 
     def weigh(self, fields: Tensor, visible: Tensor | None, keys: Tensor, seed: Seed | None) -> Tensor:
         """Probability that each key is attended, read out; sums are kept in float32 or float64 under autocast."""
@@ -97,11 +98,12 @@ class BoltzmannAttention(MultiHeadAttention):
             couplings = self.couplings(keys.to(wide)).to(wide)
             fields = fields.to(wide)
             attended = self._attended(fields, couplings, visible, seed)
-            if self.observer is not None:
-                per_sequence = self.couplings.per_sequence
-                self.observer(
-                    fields, couplings.unflatten(0, (len(fields), -1)) if per_sequence else couplings, attended
-                )
+            if self.observer is not None or self.pattern_observer is not None:
+                shaped = couplings.unflatten(0, (len(fields), -1)) if self.couplings.per_sequence else couplings
+                if self.observer is not None:
+                    self.observer(fields, shaped, attended)
+                if self.pattern_observer is not None:
+                    self.pattern_observer(Pattern(fields, shaped, attended, visible))
             return self.readout(attended)
 
     def _attended(self, fields: Tensor, couplings: Tensor, visible: Tensor | None, seed: Seed | None) -> Tensor:

@@ -6,26 +6,38 @@ import torch
 from torch import Tensor
 
 from classical.sampler import Seed
-from hybrid_attention.multihead import MultiHeadAttention
-from hybrid_attention.readout import READOUTS
+from hybrid_attention.energy import Pattern, PatternObserver
+from hybrid_attention.multihead import FieldAttention
+from hybrid_attention.readout import FREE_ENERGY, weighting
+from hybrid_attention.softmax import visible_softmax
 
 
-class SoftmaxAttention(MultiHeadAttention):
+class SoftmaxAttention(FieldAttention):
     """Standard attention, w_ij = exp(h_ij) / Σ_k exp(h_ik); a query that sees no key gets zeros.
+
+    Args:
+        embed_dim: width of the tokens.
+        num_heads: number of heads.
+        max_length: longest sequence.
+        position_bias: as for `MultiHeadAttention`.
+        readout: "mean", which is the "sum" too as the weights sum to 1, or "free-energy".
 
     Reference:
         A. Vaswani et al., "Attention is all you need", NeurIPS 2017.
     """
 
+    def __init__(
+        self, embed_dim: int, num_heads: int, max_length: int, position_bias: bool = False, readout: str = "mean"
+    ) -> None:
+        weighting(readout)
+        super().__init__(embed_dim, num_heads, max_length, position_bias, readout == FREE_ENERGY)
+
     def weigh(self, fields: Tensor, visible: Tensor | None, keys: Tensor, seed: Seed | None) -> Tensor:
         """Softmax over the visible keys."""
-        if visible is None:
-            return fields.softmax(-1)
-        seen = visible.any(-1, keepdim=True)
-        return fields.masked_fill(~visible & seen, -torch.inf).softmax(-1).masked_fill(~visible, 0.0)
+        return visible_softmax(fields, visible)
 
 
-class SigmoidAttention(MultiHeadAttention):
+class SigmoidAttention(FieldAttention):
     """Every key decides alone, a_ij = σ(2 h_ij): Boltzmann attention at J = 0, in closed form.
 
     Args:
@@ -33,18 +45,23 @@ class SigmoidAttention(MultiHeadAttention):
         num_heads: number of heads.
         max_length: longest sequence.
         position_bias: as for `MultiHeadAttention`.
-        readout: "mean" or "sum".
+        readout: "mean", "sum" or "free-energy".
     """
 
     def __init__(
         self, embed_dim: int, num_heads: int, max_length: int, position_bias: bool = False, readout: str = "mean"
     ) -> None:
-        super().__init__(embed_dim, num_heads, max_length, position_bias)
-        if readout not in READOUTS:
-            raise ValueError(f"readout is {readout!r}; use one of {', '.join(READOUTS)}")
-        self.readout = READOUTS[readout]
+        super().__init__(embed_dim, num_heads, max_length, position_bias, readout == FREE_ENERGY)
+        self.readout = weighting(readout)
+        self.pattern_observer: PatternObserver | None = None
 
     def weigh(self, fields: Tensor, visible: Tensor | None, keys: Tensor, seed: Seed | None) -> Tensor:
-        """σ(2h) at the visible keys, read out."""
-        attended = torch.sigmoid(2 * fields)
-        return self.readout(attended if visible is None else attended.masked_fill(~visible, 0.0))
+        """σ(2h) at the visible keys, read out, in at least float32."""
+        with torch.autocast(fields.device.type, enabled=False):
+            fields = fields.to(torch.float64 if fields.dtype == torch.float64 else torch.float32)
+            attended = torch.sigmoid(2 * fields)
+            if visible is not None:
+                attended = attended.masked_fill(~visible, 0.0)
+            if self.pattern_observer is not None:
+                self.pattern_observer(Pattern(fields, None, attended, visible))
+            return self.readout(attended)

@@ -9,11 +9,14 @@ from typing import Any
 import torch
 
 from classical import Sampler
+from hybrid_attention.arms import HOPFIELD_UPDATES
 from hybrid_attention.attention import BoltzmannAttention
 from hybrid_attention.baselines import SigmoidAttention, SoftmaxAttention
 from hybrid_attention.config import TrainConfig
 from hybrid_attention.errors import InputError
 from hybrid_attention.estimators import require_estimator
+from hybrid_attention.hopfield import HopfieldAttention
+from hybrid_attention.linear import LinearAttention
 from hybrid_attention.multihead import MultiHeadAttention
 from hybrid_attention.tasks import BracketsTask, Task, TextTask
 from hybrid_attention.transformer import Transformer
@@ -64,11 +67,26 @@ ATTENTION: dict[str, Callable[[TrainConfig, Sampler, int], MultiHeadAttention]] 
         estimator=config.estimator,
         independent_halves=config.independent_halves,
     ),
-    "softmax": lambda config, _, layer: SoftmaxAttention(config.dim, config.heads, config.length, config.position_bias),
+    "softmax": lambda config, _, layer: SoftmaxAttention(
+        config.dim, config.heads, config.length, config.position_bias, config.readout
+    ),
     "sigmoid": lambda config, _, layer: SigmoidAttention(
         config.dim, config.heads, config.length, config.position_bias, config.readout
     ),
+    "hopfield": lambda config, _, layer: HopfieldAttention(
+        config.dim,
+        config.heads,
+        config.length,
+        config.position_bias,
+        config.readout,
+        HOPFIELD_UPDATES if config.hopfield_updates is None else config.hopfield_updates,
+    ),
+    "linear": lambda config, _, layer: LinearAttention(config.dim, config.heads, config.length, config.readout),
+    "gated-linear": lambda config, _, layer: LinearAttention(
+        config.dim, config.heads, config.length, config.readout, gated=True
+    ),
 }
+"""Kinds by name; each takes the settings, the sampler and the layer's number."""
 
 
 def build_model(config: TrainConfig, task: Task, sampler: Sampler) -> Transformer:
@@ -96,6 +114,7 @@ def build_model(config: TrainConfig, task: Task, sampler: Sampler) -> Transforme
             config.dim,
             config.layers,
             lambda layer: ATTENTION[config.attention](config, sampler, layer),
+            config.perceptron_width,
         )
 
 

@@ -25,7 +25,7 @@ from hybrid_attention.qpu_command import QPUCommand
 from hybrid_attention.qpu_settings import QPU_FIELDS, QPUS
 from hybrid_attention.run import RunFolder
 from hybrid_attention.study_command import StudyCommand, study_below
-from quantum.jobs import BudgetError, NotRecordedError, QPUError
+from quantum.jobs import BudgetError, NotRecordedError, QPUError, UnsuitableError
 
 
 @dataclass(frozen=True)
@@ -225,9 +225,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.showwarning = _one_line_warning
             parse(command, given, prog="hybrid-attention", description=_DESCRIPTION).run()
     except BudgetError as error:
-        print(f"hybrid-attention: {error}", file=sys.stderr)
+        again = "" if given[:1] == ["train"] else "; give the same command a larger --qpu-budget"
+        again += " and --resume" if given[:1] == ["study"] else ""
+        print(f"hybrid-attention: {error}{again}", file=sys.stderr)
         return 3
-    except (InputError, RunStopped, NotRecordedError) as error:
+    except (InputError, RunStopped, NotRecordedError, UnsuitableError) as error:
         print(f"hybrid-attention: {error}", file=sys.stderr)
         return 2
     except QPUError as error:

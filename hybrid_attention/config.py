@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import tomli_w
 
+from hybrid_attention.arms import AttentionName, CouplingsName, ReadoutName, validate_arm
 from hybrid_attention.errors import InputError
 from hybrid_attention.files import write_text
 from hybrid_attention.flags import flag, require
@@ -38,14 +39,18 @@ class TrainConfig:
     """UTF-8 file for the text task; empty takes the English help texts inside Python."""
     types: int = 4
     """Kinds of brackets."""
-    attention: Literal["boltzmann", "softmax", "sigmoid"] = "boltzmann"
-    """Kind of attention; sigmoid is Boltzmann attention without couplings."""
-    couplings: Literal["position", "relative", "content", "none", "fixed"] = "position"
+    attention: AttentionName = "boltzmann"
+    """Kind of attention; sigmoid is Boltzmann attention without couplings, linear and gated-linear cost O(length)."""
+    hopfield_updates: int | None = None
+    """Updates that Hopfield attention makes before it reads; 3 by default."""
+    couplings: CouplingsName = "position"
     """Where the couplings between attention decisions come from."""
     position_bias: bool = False
     """Add a learnable number to the field of every (head, query position, key position)."""
-    readout: Literal["mean", "sum"] = "mean"
-    """Average over the attended keys, or their sum."""
+    readout: ReadoutName = "mean"
+    """Average over the attended keys, their sum, or their free energy: between average and maximum by channel."""
+    energy_loss: float = 0.0
+    """Weight of the attended patterns' energy (negative log pseudo-likelihood per spin) in what training minimises."""
     sampler: SamplerName = "exact"
     """Where spin statistics come from: exact sums, Gibbs chains, mean field, anneals simulated on Qiskit Aer or by our
     own state vectors, an annealer in D-Wave's cloud or its emulator, or a gate-model processor in IBM's cloud."""
@@ -101,6 +106,8 @@ class TrainConfig:
     """Attention heads."""
     dim: int = 32
     """Width of the tokens."""
+    feed_forward: int | None = None
+    """Width of the perceptron in every block; four times dim by default."""
     batch: int = 64
     """Sequences in a training step."""
     steps: int = 1000
@@ -147,6 +154,7 @@ class TrainConfig:
                 value = getattr(self, name)
                 require(value is None, name, value, "it goes with --sampler gibbs")
         validate_qpu(self)
+        validate_arm(self)
         if self.task == "brackets":
             require(
                 self.length % 2 == 0,
@@ -161,6 +169,11 @@ class TrainConfig:
     def evaluation_interval(self) -> int:
         """Steps between evaluations."""
         return max(1, self.steps // 10) if self.eval_every is None else self.eval_every
+
+    @property
+    def perceptron_width(self) -> int:
+        """Width of the perceptron in every block."""
+        return 4 * self.dim if self.feed_forward is None else self.feed_forward
 
     @property
     def coupling_rate(self) -> float:

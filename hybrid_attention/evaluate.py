@@ -19,7 +19,7 @@ from hybrid_attention.build import build_model, build_task, using_sampler
 from hybrid_attention.config import TrainConfig
 from hybrid_attention.errors import InputError
 from hybrid_attention.parse import config_from
-from hybrid_attention.qpu import JournalFlags
+from hybrid_attention.qpu import JournalFlags, run_name
 from hybrid_attention.qpu_settings import QPUS
 from hybrid_attention.run import RunFolder
 from hybrid_attention.samplers import LONGEST_EXACT, build_sampler, schedule_digest, table_digest
@@ -91,6 +91,15 @@ def recorded_settings(config: TrainConfig) -> dict[str, Any]:
     return {**asdict(config), "schedule_sha256": schedule_digest(config), **table}
 
 
+def train_name(recorded: dict[str, Any]) -> str:
+    """What tells a run's journal from others.
+
+    Args:
+        recorded: settings, by `recorded_settings`.
+    """
+    return run_name(recorded, asdict(TrainConfig()))
+
+
 @dataclass(frozen=True)
 class LoadedRun:
     """A training run read from disk."""
@@ -149,7 +158,7 @@ def load_run(
         task: Task = TextTask.without_text(config.length, saved.task["characters"])
     else:
         task = build_task(config, saved.task, other_text="text" in changed)
-    sampler = build_sampler(config, flags.access(path, recorded, budget))
+    sampler = build_sampler(config, flags.access(path, train_name(recorded), budget))
     model = build_model(config, task, sampler)
     checkpoint.restore_model(model, saved, latest)
     return LoadedRun(folder, config, task, sampler, model, saved.step)

@@ -23,4 +23,4 @@ def require(good: object, name: str, value: object, fix: str) -> None:
         InputError: names the flag, the value and the fix.
     """
     if not good:
-        raise InputError(f"{flag(name)} is {value}; {fix}")
+        raise InputError(f"{flag(name)} is {'not given' if value is None else value}; {fix}")

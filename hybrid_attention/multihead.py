@@ -3,19 +3,53 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from classical.sampler import Seed
-from hybrid_attention.masks import combine_masks
+from hybrid_attention.free_energy import FreeEnergyRead
+from hybrid_attention.masks import Mask, combine_masks
+from hybrid_attention.priors import MatrixPrior, Prior
+
+
+class Inputs(NamedTuple):
+    """What a call of attention is about.
+
+    q, k and v are (batch, heads, length, head_dim); query and key are the tokens they come from, (batch, length,
+    embed_dim); the masks are those of `MultiHeadAttention.forward`.
+    """
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    query: Tensor
+    key: Tensor
+    attn_mask: Tensor | None
+    key_padding_mask: Tensor | None
+    is_causal: bool
+
+    def mask(self) -> Mask:
+        """All masks as one."""
+        batch, heads, queries, _ = self.q.shape
+        return combine_masks(
+            self.attn_mask,
+            self.key_padding_mask,
+            self.is_causal,
+            batch=batch,
+            heads=heads,
+            queries=queries,
+            keys=self.k.shape[2],
+            device=self.q.device,
+        )
 
 
 class MultiHeadAttention(nn.Module, ABC):
-    """Multi-head attention that leaves open how a query's fields become the numbers that multiply the values.
+    """Multi-head attention that leaves open where its weights come from.
 
-    h_ij = q_i · k_j / √d_head (+ position bias),  y_i = W_o Σ_j w_ij v_j
+    y_i = W_o Σ_j w_ij v_j, or y_i = W_o out_i with the free-energy read (`FreeEnergyRead`)
 
     Parameters carry the names of `torch.nn.MultiheadAttention`. Tensors are batch first.
 
@@ -24,12 +58,20 @@ class MultiHeadAttention(nn.Module, ABC):
         num_heads: number of heads.
         max_length: most queries, and most keys, of a sequence.
         position_bias: add a learnable number to the field of every (head, query position, key position).
+        free_energy: read the values by their free energy under the weights, instead of their weighted sum.
 
     Raises:
         ValueError: sizes that are not positive or do not divide.
     """
 
-    def __init__(self, embed_dim: int, num_heads: int, max_length: int, position_bias: bool = False) -> None:
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        max_length: int,
+        position_bias: bool = False,
+        free_energy: bool = False,
+    ) -> None:
         super().__init__()
         for name, value in (("embed_dim", embed_dim), ("num_heads", num_heads), ("max_length", max_length)):
             if value < 1:
@@ -45,19 +87,15 @@ class MultiHeadAttention(nn.Module, ABC):
         self.position_bias = nn.Parameter(torch.zeros(num_heads, max_length, max_length)) if position_bias else None
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
+        self.free_energy = FreeEnergyRead(embed_dim, num_heads) if free_energy else None
 
     @abstractmethod
-    def weigh(self, fields: Tensor, visible: Tensor | None, keys: Tensor, seed: Seed | None) -> Tensor:
-        """Numbers that multiply the values.
+    def weights(self, inputs: Inputs, seed: Seed | None) -> Prior:
+        """Numbers that multiply the values, zero at hidden keys.
 
         Args:
-            fields: h, (batch, heads, queries, keys).
-            visible: bool, (batch or 1, heads or 1, queries, keys), or None where every key is.
-            keys: the keys' tokens, (batch, keys, embed_dim).
+            inputs: projections, tokens and masks.
             seed: fixes the samples, where there are any.
-
-        Returns:
-            (batch, heads, queries, keys), zero at hidden keys.
         """
 
     def ising_models(self, batch: int, queries: int) -> int:
@@ -93,7 +131,7 @@ class MultiHeadAttention(nn.Module, ABC):
 
         Returns:
             Output (batch, queries, embed_dim) and weights (batch, heads, queries, keys): the numbers that multiply the
-            values, or None.
+            values, or under the free-energy read those whose mean and free energy are taken; or None.
 
         Raises:
             ValueError: shapes that do not fit together, or sequences longer than max_length.
@@ -101,28 +139,16 @@ class MultiHeadAttention(nn.Module, ABC):
         key = query if key is None else key
         value = key if value is None else value
         self._require_shapes(query, key, value)
-        batch, queries, keys = query.shape[0], query.shape[1], key.shape[1]
         q, k, v = self._project(query, key, value)
-        fields = q @ k.transpose(-1, -2) * self.head_dim**-0.5
-        if self.position_bias is not None:
-            fields = fields + self.position_bias[:, :queries, :keys]
-        mask = combine_masks(
-            attn_mask,
-            key_padding_mask,
-            is_causal,
-            batch=batch,
-            heads=self.num_heads,
-            queries=queries,
-            keys=keys,
-            device=query.device,
-        )
-        if mask.addition is not None:
-            fields = fields + mask.addition
-        weights = self.weigh(fields, mask.visible, key, seed)
-        mixed = (weights.to(v.dtype) @ v).transpose(1, 2).flatten(2)
+        prior = self.weights(Inputs(q, k, v, query, key, attn_mask, key_padding_mask, is_causal), seed)
+        if self.free_energy is None:
+            mixed = prior.mix(v).transpose(1, 2).flatten(2)
+        else:
+            mixed = self.free_energy(prior, v, query)
         output = self.out_proj(mixed)
         if not need_weights:
             return output, None
+        weights = prior.matrix()
         return output, weights.mean(1) if average_attn_weights else weights
 
     def _project(self, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
@@ -154,3 +180,34 @@ class MultiHeadAttention(nn.Module, ABC):
         """Sizes, for printing."""
         bias = self.position_bias is not None
         return f"{self.embed_dim}, num_heads={self.num_heads}, max_length={self.max_length}, position_bias={bias}"
+
+
+class FieldAttention(MultiHeadAttention):
+    """Attention whose weights come from a field for every query and key.
+
+    h_ij = q_i · k_j / √d_head (+ position bias)
+    """
+
+    @abstractmethod
+    def weigh(self, fields: Tensor, visible: Tensor | None, keys: Tensor, seed: Seed | None) -> Tensor:
+        """Numbers that multiply the values.
+
+        Args:
+            fields: h, (batch, heads, queries, keys).
+            visible: bool, (batch or 1, heads or 1, queries, keys), or None where every key is.
+            keys: the keys' tokens, (batch, keys, embed_dim).
+            seed: fixes the samples, where there are any.
+
+        Returns:
+            (batch, heads, queries, keys), zero at hidden keys.
+        """
+
+    def weights(self, inputs: Inputs, seed: Seed | None) -> Prior:
+        """Weights from the fields, (batch, heads, queries, keys)."""
+        fields = inputs.q @ inputs.k.transpose(-1, -2) * self.head_dim**-0.5
+        if self.position_bias is not None:
+            fields = fields + self.position_bias[:, : fields.shape[-2], : fields.shape[-1]]
+        mask = inputs.mask()
+        if mask.addition is not None:
+            fields = fields + mask.addition
+        return MatrixPrior(self.weigh(fields, mask.visible, inputs.key, seed))

@@ -69,15 +69,15 @@ class JournalFlags:
     replay: bool = False
     """Take answers from the journal alone: nothing is submitted and nothing is charged."""
 
-    def access(self, folder: Path, settings: Mapping[str, Any], budget: float | None) -> Access:
+    def access(self, folder: Path, run: str, budget: float | None) -> Access:
         """What a command may do.
 
         Args:
             folder: of the run.
-            settings: of the run, which tell it from others.
+            run: what tells it from others.
             budget: seconds.
         """
-        return Access(self.journal or folder / JOURNAL, run_name(settings), budget, self.replay)
+        return Access(self.journal or folder / JOURNAL, run, budget, self.replay)
 
     def require_qpu(self, sampler: str) -> None:
         """Refuse the flags for samplers that have no journal.
@@ -90,14 +90,17 @@ class JournalFlags:
             raise InputError(f"{given} goes with a QPU; add --sampler dwave, dwave-emulator or ibm")
 
 
-def run_name(settings: Mapping[str, Any]) -> str:
+def run_name(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
     """A digest of a run's settings, without what may change and where its files lie.
+
+    What has its default does not count, so that a setting which is new leaves older runs their names.
 
     Args:
         settings: as a checkpoint records them.
+        defaults: of them.
     """
     left_out = {*NOT_SETTINGS, "text", "schedule", "schedule_table"}
-    kept = {name: value for name, value in settings.items() if name not in left_out}
+    kept = {name: value for name, value in settings.items() if name not in left_out and value != defaults.get(name, "")}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
@@ -131,7 +134,13 @@ def annealer(config: TrainConfig, access: Access) -> Sampler:
         replay=access.replay,
         **options,
     )
-    sampler.limits.require_reads(config.shots)
+    try:
+        sampler.limits.require_reads(config.shots)
+        if config.calibration == "table":
+            sampler.temperatures(config.length)  # before anything else: long chains have none
+    except BaseException:
+        sampler.close()
+        raise
     return sampler
 
 

@@ -19,6 +19,7 @@ from quantum.jobs.journal import MICROSECONDS
 MODELS = 8
 _BATCH = 7
 _LEAST_EXPECTED = 5.0
+_NO_ERROR = 1e-9
 
 
 def check(config: TrainConfig, access: Access) -> Iterator[str]:
@@ -51,8 +52,8 @@ def check(config: TrainConfig, access: Access) -> Iterator[str]:
     values = found.get("programmed")
     if values is not None:
         yield (
-            f"programmed: fields {values.field_rms:.3g}, couplings {values.coupling_rms:.3g} (root mean square); "
-            f"control error taken as {values.control_error:g}"
+            f"programmed: fields {values.field_rms:.3g}, couplings {values.coupling_rms:.3g} (root mean square)"
+            + (f"; control error taken as {values.control_error:g}" if values.control_error > _NO_ERROR else "")
         )
         yield f"broken chains: {100 * float(found['broken_chains'].mean()):.3g} %"
     if found.get("ancilla") is not None:

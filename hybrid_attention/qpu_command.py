@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -145,7 +145,8 @@ class Check:
         """Calibrate, sample, compare and say what it cost."""
         from hybrid_attention.qpu_check import check
 
-        config = self.settings.resolved().validate()
+        # brackets would ask for an even number of spins
+        config = replace(self.settings, task="text").resolved().validate()
         if config.sampler not in QPUS:
             raise InputError(f"--sampler is {config.sampler}, which is no QPU; give {', '.join(QPUS)}")
         try:

@@ -39,3 +39,22 @@ def sum_readout(attended: Tensor) -> Tensor:
 
 
 READOUTS: dict[str, Callable[[Tensor], Tensor]] = {"mean": mean_readout, "sum": sum_readout}
+"""Read-outs that are a weighted sum of the values."""
+
+FREE_ENERGY = "free-energy"
+"""The read-out that is not (`hybrid_attention.free_energy`); its weights are those of "mean"."""
+
+
+def weighting(readout: str, known: tuple[str, ...] = (*READOUTS, FREE_ENERGY)) -> Callable[[Tensor], Tensor]:
+    """From probabilities to weights, for a read-out by name.
+
+    Args:
+        readout: the name.
+        known: names that are allowed.
+
+    Raises:
+        ValueError: another name; lists those there are.
+    """
+    if readout not in known:
+        raise ValueError(f"readout is {readout!r}; use one of {', '.join(known)}")
+    return READOUTS.get(readout, mean_readout)

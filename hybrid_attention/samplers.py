@@ -145,6 +145,8 @@ def build_sampler(config: TrainConfig, access: Access | None = None) -> Sampler:
         flags = "--schedule, --duration, --trotter-steps, --calibration, --noise"
         if config.sampler in QPUS:
             flags = "--solver, --anneal, --duration, --field, --calibration, --beta, --schedule-table, --qpu-budget"
+        if config.sampler == "ibm":
+            flags = "--solver, --schedule, --duration, --trotter-steps, --calibration, --qpu-budget"
         raise InputError(f"--sampler {config.sampler}: {error} (the flags are {flags})") from None
     held = getattr(sampler, "max_spins", config.length)
     if config.attention == "boltzmann" and config.length > held:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
@@ -20,8 +21,9 @@ from hybrid_attention import checkpoint, hamiltonians
 from hybrid_attention.build import build_model, build_task
 from hybrid_attention.checkpoint import Checkpoint
 from hybrid_attention.config import TrainConfig
+from hybrid_attention.energy import collecting_energy
 from hybrid_attention.errors import RunStopped
-from hybrid_attention.evaluate import evaluate, recorded_settings
+from hybrid_attention.evaluate import evaluate, recorded_settings, train_name
 from hybrid_attention.qpu import JournalFlags
 from hybrid_attention.qpu_estimate import Priced, run_estimate
 from hybrid_attention.qpu_settings import QPUS
@@ -84,7 +86,9 @@ def train(
     if sampler is None:
         flags = journal or JournalFlags()
         flags.require_qpu(config.sampler)
-        sampler = build_sampler(config, flags.access(folder.path, recorded_settings(config), config.qpu_budget))
+        sampler = build_sampler(
+            config, flags.access(folder.path, train_name(recorded_settings(config)), config.qpu_budget)
+        )
     task = build_task(config, None if saved is None else saved.task)
     model = build_model(config, task, sampler)
     optimizer = build_optimizer(model, config)
@@ -179,18 +183,24 @@ class _Loop:
         return TrainedRun(self.folder, config, self.task, self.sampler, self.model, self.folder.rows())
 
     def _update(self, step: int) -> float:
-        """One optimizer update; the mean loss of its batch, in nats."""
+        """One optimizer update; the mean loss of its batch, in nats, without the energy that --energy-loss adds."""
         config = self.config
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * learning_rate_factor(step, config.steps)
         batch = self.task.training_batch(config.batch, config.seed, step)
         seed = derive_seeds(config.seed, TRAINING_SEED, step)
-        with self._stopping_at(step):
+        energies: list[Tensor] = []
+        with self._stopping_at(step), collecting_energy(self.model, energies) if config.energy_loss else nullcontext():
             logits = self.model(batch.tokens, seed=seed).logits
         loss = F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORED)
         self._require_finite(loss.item(), "loss", step)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        whole = loss
+        if energies:
+            energy = torch.stack(energies).mean()
+            self._require_finite(energy.item(), "energy loss", step)
+            whole = loss + config.energy_loss * energy
+        whole.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), _LARGEST_NORM)
         self._require_finite(norm.item(), "gradient norm", step)
         self.optimizer.step()

@@ -20,18 +20,20 @@ class Prediction(NamedTuple):
 
 
 class Block(nn.Module):
-    """Pre-norm residual block: causal attention, then a two-layer perceptron four times as wide.
+    """Pre-norm residual block: causal attention, then a two-layer perceptron.
 
     Args:
         dim: width of the tokens.
         attention: the attention to use.
+        width: of the perceptron; four times dim by default.
     """
 
-    def __init__(self, dim: int, attention: MultiHeadAttention) -> None:
+    def __init__(self, dim: int, attention: MultiHeadAttention, width: int | None = None) -> None:
         super().__init__()
+        width = 4 * dim if width is None else width
         self.attention_norm, self.attention = nn.LayerNorm(dim), attention
         self.perceptron_norm = nn.LayerNorm(dim)
-        self.perceptron = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+        self.perceptron = nn.Sequential(nn.Linear(dim, width), nn.GELU(), nn.Linear(width, dim))
 
     def forward(self, x: Tensor, seed: int | Tensor, need_weights: bool) -> tuple[Tensor, Tensor | None]:
         """Tokens (batch, length, dim) and the attention's weights."""
@@ -50,6 +52,7 @@ class Transformer(nn.Module):
         dim: width of the tokens.
         layers: number of blocks.
         attention: makes the attention of one layer, given its number.
+        width: of the perceptrons; four times dim by default.
     """
 
     def __init__(
@@ -60,13 +63,14 @@ class Transformer(nn.Module):
         dim: int,
         layers: int,
         attention: Callable[[int], MultiHeadAttention],
+        width: int | None = None,
     ) -> None:
         super().__init__()
         self.length = length
         self.tokens, self.positions = nn.Embedding(vocabulary, dim), nn.Embedding(length, dim)
         nn.init.normal_(self.tokens.weight, std=dim**-0.5)
         nn.init.normal_(self.positions.weight, std=dim**-0.5)
-        self.blocks = nn.ModuleList(Block(dim, attention(layer)) for layer in range(layers))
+        self.blocks = nn.ModuleList(Block(dim, attention(layer), width) for layer in range(layers))
         self.norm, self.head = nn.LayerNorm(dim), nn.Linear(dim, classes)
 
     def forward(self, tokens: Tensor, seed: int = 0, need_weights: bool = False) -> Prediction:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from hybrid_attention.qpu import Access, JournalFlags
+from hybrid_attention.qpu import Access, JournalFlags, run_name
 from hybrid_attention.qpu_settings import QPUS
 from hybrid_attention.study.engine import compute, require_scheduler
 from hybrid_attention.study.grid import Cell, cells
@@ -80,7 +80,8 @@ def run_study(
     study = study.validate().with_absolute_paths()
     flags = journal or JournalFlags()
     flags.require_qpu(next((name for name in study.sampler_list if name in QPUS), study.sampler_list[0]))
-    access = flags.access(folder.path.absolute(), asdict(study), study.qpu_budget)
+    name = run_name(asdict(study), asdict(StudyConfig()))
+    access = flags.access(folder.path.absolute(), name, study.qpu_budget)
     grid = cells(study, sources(study), access)
     require_scheduler(scheduler)
     folder.open(study, resume)

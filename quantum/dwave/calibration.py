@@ -21,6 +21,7 @@ from classical.temperatures import TemperatureFit, fit_temperatures
 from quantum.calibration import SMALLEST_BETA
 from quantum.checks import positive_number
 from quantum.dwave.anneal import Anneal
+from quantum.jobs.errors import UnsuitableError
 from quantum.response import response
 from quantum.schedule import AnnealSchedule
 
@@ -109,10 +110,10 @@ def tabulated_temperatures(schedule: AnnealSchedule, longest_chain: int) -> Temp
         longest_chain: of the embedding; a chain answers more slowly than a qubit, and a table says nothing about it.
 
     Raises:
-        ValueError: chains of more than one qubit, or a response too close to zero to divide by.
+        UnsuitableError: chains of more than one qubit, or a response too close to zero to divide by.
     """
     if longest_chain > 1:
-        raise ValueError(
+        raise UnsuitableError(
             f"calibration is 'table', which holds for single qubits, but the embedding has chains of up to "
             f"{longest_chain}; use 'fit', or so few spins that no chains are needed"
         )
@@ -139,7 +140,7 @@ def fitted_temperatures(
             couplings.
 
     Raises:
-        ValueError: samples that show no temperature, or one that is not above zero.
+        UnsuitableError: samples that show no temperature, or one that is not above zero.
     """
     if start is None:
         rungs = torch.tensor(LADDER, dtype=torch.float64)
@@ -175,7 +176,7 @@ def _fit(model: IsingModel, by_field: Any, by_coupling: Any, draw: Callable[...,
     try:
         fit = fit_temperatures(samples, sampled)
     except ValueError as error:
-        raise ValueError(
+        raise UnsuitableError(
             f"calibration is 'fit', but its batch shows no temperature ({error}); give beta=(field, coupling) to start "
             "from, or use calibration='hand'"
         ) from None
@@ -187,7 +188,7 @@ def _fit(model: IsingModel, by_field: Any, by_coupling: Any, draw: Callable[...,
 
 def _divisor(name: str, beta: float) -> float:
     if beta < SMALLEST_BETA:
-        raise ValueError(
+        raise UnsuitableError(
             f"calibration gives {name} = {beta:.3g}, too close to zero (or below it) to divide by (at least "
             f"{SMALLEST_BETA:g}); choose another duration, or calibration='hand'"
         )

@@ -24,7 +24,7 @@ from quantum.dwave.encode import ANSWER_MODES, Submission
 from quantum.dwave.sampler import DWaveSampler
 from quantum.dwave.schedule_table import ScheduleTable
 from quantum.dwave.solver_limits import SolverLimits
-from quantum.jobs.errors import JobError, RejectedError
+from quantum.jobs.errors import JobError, RejectedError, UnsuitableError
 from quantum.jobs.service import Answer
 
 AT_ONCE = 20
@@ -41,7 +41,7 @@ _READS, _FLIPS = 3, 4
 T = TypeVar("T")
 
 
-class NotEmulatedError(RejectedError, ValueError):
+class NotEmulatedError(RejectedError, UnsuitableError):
     """A submission that the emulator does not take, refused before any work."""
 
     def __init__(self, text: str) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from quantum.dwave.anneal import Anneal
 from quantum.dwave.layout import Floats, Layout
 from quantum.dwave.solver_limits import SolverLimits
+from quantum.jobs.errors import UnsuitableError
 
 ANSWER_MODES = ("histogram", "raw")
 
@@ -100,7 +101,7 @@ def encode(
         key: whatever tells this submission from another of the same problem, as the seeds of its models.
 
     Raises:
-        ValueError: a value outside the solver's ranges; nothing is clipped or rescaled.
+        UnsuitableError: a value outside the solver's ranges; nothing is clipped or rescaled.
     """
     g = gauge.astype(np.float64)
     biases = layout.linear(-h * g)
@@ -140,7 +141,7 @@ def _require_ranges(layout: Layout, biases: Floats, couplings: Floats, either_si
             low = -high
         outside = (values < low) | (values > high)
         if outside.any():
-            raise ValueError(
+            raise UnsuitableError(
                 f"{name} come to {np.abs(values).max():.4g} on a qubit or coupler after division by {beta}, but "
                 f"{limits.name} takes {low:g} to {high:g}; use weaker {name} (nothing is clipped or rescaled)"
             )
@@ -150,7 +151,7 @@ def _require_ranges(layout: Layout, biases: Floats, couplings: Floats, either_si
         for end in (0, 1):
             np.add.at(total, layout.ends[:, end], couplings)
         if total.min() < low or total.max() > high:
-            raise ValueError(
+            raise UnsuitableError(
                 f"couplings of one qubit sum to {total.min():.4g} to {total.max():.4g}, but {limits.name} takes "
                 f"{low:g} to {high:g}; lower chain_strength"
             )

@@ -65,6 +65,5 @@ class Costs:
         return ladder + self.batch(PROBES, spins, shots)
 
     def _cost(self, qubits: int, parts: list[int]) -> float:
-        return sum(
-            self.timing(num_qubits=qubits, num_reads=reads, annealing_time=self.annealing_time) for reads in parts
-        )
+        time = self.annealing_time
+        return sum(float(self.timing(num_qubits=qubits, num_reads=reads, annealing_time=time)) for reads in parts)

@@ -59,6 +59,12 @@ def pack(
         raise ValueError(f"spins is {spins}; give at least 1")
     if most is not None and most < 1:
         raise ValueError(f"most is {most}; give at least 1, or None for all that fit")
+    if limits.topology == "complete":
+        qubits = np.sort(limits.qubits).tolist()
+        starts = range(0, len(qubits) - spins + 1, spins)
+        copies = [[[qubit] for qubit in qubits[start : start + spins]] for start in starts]
+        if copies:
+            return tuple(verified_copies(copies, limits)[:most])
     if spins == 1:
         return tuple(Embedding(((qubit,),)) for qubit in np.sort(limits.qubits).tolist())[:most]
     path = _folder(cache) / f"{_digest(spins, limits)}.json"

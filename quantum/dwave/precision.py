@@ -7,9 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from quantum.dwave.encode import Submission
 from quantum.dwave.layout import Floats
+
+POLARISED = 0.9
+"""⟨Z⟩ of an ancilla below which its fields cannot be called static."""
 
 CONTROL_ERROR = 0.02
 """Of a programmed h or J, one standard deviation: the order of what D-Wave publishes for its processors."""
@@ -17,6 +21,10 @@ CONTROL_ERROR = 0.02
 
 class ControlErrorWarning(UserWarning):
     """Programmed values that are smaller than the error with which they are kept: samples of a random model."""
+
+
+class AncillaWarning(UserWarning):
+    """An ancilla that is not polarised: the fields that it stands for are weaker than they should be."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +78,30 @@ def warn_where_drowned(values: ProgrammedValues, solver: str, warned: set[str]) 
             warned.add(name)
             warnings.warn(
                 f"{name} are programmed as {rms:.2g} (root mean square), below the control error of "
-                f"{values.control_error:g} that {solver} is taken to have: samples follow the error; use stronger "
-                "models or another anneal",
+                f"{values.control_error:g} that {solver} is taken to have: until they are larger, samples follow the "
+                "error",
                 ControlErrorWarning,
                 stacklevel=4,
             )
+
+
+def warn_where_unpolarised(means: Tensor | None, solver: str, warned: set[str]) -> None:
+    """Warn once where an ancilla is not polarised at the end; that it is does not prove that it was all along.
+
+    Args:
+        means: ⟨Z⟩ of the ancilla of every model, or None.
+        solver: its name.
+        warned: of what was warned before; what is warned of now is added.
+    """
+    if means is None or not means.numel() or float(means.min()) >= POLARISED or "ancilla" in warned:
+        return
+    warned.add("ancilla")
+    warnings.warn(
+        f"the ancilla that stands for fields has a mean of only {float(means.min()):.3f} on {solver} (1 is polarised), "
+        "so that fields are weaker than they should be; raise flux_bias, or use field='ghost'",
+        AncillaWarning,
+        stacklevel=4,
+    )
 
 
 def _sizes(parts: list[Floats]) -> tuple[float, float]:

@@ -30,7 +30,7 @@ from quantum.dwave.estimate import Costs
 from quantum.dwave.fields import choose_fields, require_named
 from quantum.dwave.gather import gathered
 from quantum.dwave.placement import Placement
-from quantum.dwave.precision import CONTROL_ERROR, programmed_values, warn_where_drowned
+from quantum.dwave.precision import CONTROL_ERROR, programmed_values, warn_where_drowned, warn_where_unpolarised
 from quantum.dwave.solver_limits import SolverLimits
 from quantum.jobs.driver import IN_FLIGHT, Result, Terms, run
 from quantum.jobs.estimate import Estimate
@@ -203,6 +203,7 @@ class DWaveSampler:
         values = programmed_values([one.submission for one in packed], self._fields.extra, self.control_error)
         warn_where_drowned(values, self.limits.name, self._warned)
         drawn = gathered(self._run_all(packed, "sampling"), packed, (model.groups, model.models), shots, self._fields)
+        warn_where_unpolarised(drawn.diagnostics["ancilla"], self.limits.name, self._warned)
         drawn.diagnostics.update(
             solver=self.limits.name,
             graph_id=self.limits.graph_id,

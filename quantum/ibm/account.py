@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -106,8 +107,8 @@ def local_backend(name: str) -> Any:
     """A backend that runs on this machine, or None for the name of a processor.
 
     Args:
-        name: aer_simulator, or one of qiskit-ibm-runtime's fakes, such as fake_jakarta, which have a processor's
-            qubits, gates and noise.
+        name: aer_simulator, or one of qiskit-ibm-runtime's fakes, such as fake_jakarta or FakeJakartaV2, which have a
+            processor's qubits, gates and noise.
 
     Raises:
         ImportError: qiskit-ibm-runtime is not installed; names the extra.
@@ -117,6 +118,9 @@ def local_backend(name: str) -> Any:
         from qiskit_aer import AerSimulator
 
         return AerSimulator()
+    name = re.sub(r"(?<=[a-z])V2$", "", name)
+    if name.startswith("Fake"):  # the name of its class, as FakeJakartaV2
+        name = f"fake_{name.removeprefix('Fake').lower()}"
     if not name.startswith("fake_"):
         return None
     require_runtime()

@@ -8,6 +8,7 @@ from quantum.jobs.errors import (
     QPUError,
     RejectedError,
     UnknownOutcomeError,
+    UnsuitableError,
 )
 from quantum.jobs.journal import Journal
 
@@ -20,4 +21,5 @@ __all__ = [
     "QPUError",
     "RejectedError",
     "UnknownOutcomeError",
+    "UnsuitableError",
 ]

@@ -227,7 +227,8 @@ class _Work(Generic[R]):
         if self.waiting:
             raise NotRecordedError(
                 f"journal {self.journal.path} has no answer to {len(self.waiting)} of {len(self.requests)} submissions "
-                "that are asked for; a replay pays for nothing: leave --replay out to submit them"
+                "that are asked for; a replay submits nothing: ask with the settings that the journal was made with, "
+                "or leave --replay out"
             )
 
     def _post(self) -> None:

@@ -72,6 +72,10 @@ class AnswerError(QPUError):
         self.problem_id = problem_id
 
 
+class UnsuitableError(ValueError):
+    """What was asked for cannot be run on this processor as it is; nothing was submitted."""
+
+
 class BudgetError(QPUError):
     """The next submission would pass the budget; it was not made, and everything paid for is in the journal.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import hashlib
 import threading
 import time
 from collections import Counter
@@ -89,6 +89,10 @@ class Cloud:
     def charged(self) -> Counter[Any]:
         """How often each payload was charged."""
         return Counter(job.payload for job in self.jobs.values() if job.charge)
+
+    def sums(self) -> tuple[Counter[Any], float]:
+        """What was charged, for other processes."""
+        return self.charged, self.bill
 
     def begun(self, labels: Sequence[str]) -> Post:
         """The script of a request that has come."""
@@ -238,7 +242,12 @@ def request(name: str, estimate: float = ESTIMATE) -> Request:
 
 def requests(count: int) -> list[Request]:
     """Different ones."""
-    return [request(f"{number:064x}") for number in itertools.islice(itertools.count(), count)]
+    return [request(digest(number)) for number in range(count)]
+
+
+def digest(number: int) -> str:
+    """The one of a request."""
+    return hashlib.sha256(str(number).encode()).hexdigest()
 
 
 def read(answer: Answer, asked: Request) -> str:
