@@ -83,7 +83,9 @@ class LinearAttention(MultiHeadAttention):
             weights = factorized_weights(q, k, decay, causal=False)
             mask = inputs.mask()
             if mask.addition is not None:
-                addition = mask.addition.to(wide)
+                addition = mask.addition.to(wide).expand_as(weights)
+                if mask.visible is not None:  # only what is seen counts for the reference
+                    addition = addition.masked_fill(~mask.visible, torch.finfo(wide).min / 4)
                 weights = weights * (addition - addition.amax(-1, keepdim=True)).exp()
             if mask.visible is not None:
                 weights = weights.masked_fill(~mask.visible, 0.0)

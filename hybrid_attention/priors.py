@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-LOWEST_EXPONENT = -80.0
+LOWEST_EXPONENT = {torch.float32: -80.0, torch.float64: -700.0}
 """Exponents are cut off here: e^−80 is still a normal number in float32, so that no sum of them vanishes."""
 _ELEMENTS_AT_ONCE = 2**24
 
@@ -58,7 +58,7 @@ class MatrixPrior(Prior):
         return self.weights.to(values.dtype) @ values
 
     def log_mix(self, values: Tensor, beta: Tensor) -> Tensor:
-        """M + log Σ_j α_j exp(max(β (v_j − M), −80)) / β with M the maximum over keys of weight above zero."""
+        """M + log Σ_j α_j exp(max(β (v_j − M), −80)) / β, M the maximum where α_j > 0; float64: −700."""
         weights = self.weights.to(values.dtype)
         batch, heads, keys, channels = values.shape
         rows = max(1, _ELEMENTS_AT_ONCE // max(1, batch * heads * keys * channels))
@@ -76,7 +76,8 @@ def _matrix_log_mix(weights: Tensor, values: Tensor, beta: Tensor) -> Tensor:
     v, beta = values.unsqueeze(-3), beta.unsqueeze(-2)
     top = v.detach().masked_fill(~attended, -torch.inf).amax(-2, keepdim=True)
     top = top.masked_fill(top == -torch.inf, 0.0)
-    exponents = (beta * (v - top)).clamp(min=LOWEST_EXPONENT).masked_fill(~attended, LOWEST_EXPONENT)
+    lowest = LOWEST_EXPONENT[values.dtype]
+    exponents = (beta * (v - top)).clamp(min=lowest).masked_fill(~attended, lowest)
     total = weights.sum(-1)[..., None, None]
     share = (weights.unsqueeze(-1) * exponents.exp()).sum(-2, keepdim=True) / total.masked_fill(total == 0, 1.0)
     return (top + share.masked_fill(total == 0, 1.0).log() / beta).squeeze(-2)

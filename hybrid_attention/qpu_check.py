@@ -10,6 +10,7 @@ from scipy.stats import chi2
 
 from classical import ExactSampler, IsingModel, Samples
 from hybrid_attention.config import TrainConfig
+from hybrid_attention.errors import InputError
 from hybrid_attention.qpu import Access
 from hybrid_attention.samplers import build_sampler
 from hybrid_attention.study.figures_of_merit import exact_law
@@ -37,6 +38,11 @@ def check(config: TrainConfig, access: Access) -> Iterator[str]:
         QPUError: the service failed.
     """
     sampler = build_sampler(config, access)
+    try:
+        access.journal.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        folder = access.journal.parent
+        raise InputError(f"--out {folder} cannot be made ({error.strerror}); choose another folder") from None
     journal = access.open()
     before = journal.totals().charged_us
     model = probe_models(config.length, MODELS, True, _BATCH)

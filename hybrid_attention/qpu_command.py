@@ -149,10 +149,6 @@ class Check:
         config = replace(self.settings, task="text").resolved().validate()
         if config.sampler not in QPUS:
             raise InputError(f"--sampler is {config.sampler}, which is no QPU; give {', '.join(QPUS)}")
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"--out {self.out} cannot be made ({error.strerror}); choose another folder") from None
         for line in check(config, Access(self.out / JOURNAL, budget=config.qpu_budget)):
             print(line)
 

@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from tqdm import tqdm
 
+from hybrid_attention.build import build_task
 from hybrid_attention.config import TrainConfig
 from hybrid_attention.samplers import exact_fits
 from quantum.jobs.estimate import Estimate
@@ -61,23 +62,24 @@ def run_estimate(config: TrainConfig, sampler: Priced, progress: bool = False) -
         progress: whether to show a bar while embeddings are looked for.
     """
     sizes = range(1, config.length + 1)
-    heads = config.heads * config.layers
     calibration = _sum(
         sampler.estimate(0, n, config.shots, calibrated=False)
         for n in tqdm(sizes, desc="embed", unit="size", delay=1.0, disable=None if progress else True)
     )
     evaluated = config.qpu_evaluation or not exact_fits(config)
     evaluations = 1 + -(-config.steps // config.evaluation_interval) if evaluated else 0
+    # there may be fewer held-out sequences than are asked for
+    held_out = len(build_task(config).validation(config.eval_sequences).tokens) if evaluated else 0
     return RunEstimate(
         calibration,
         _sum(sampler.estimate(config.heads * config.batch, n, config.shots) for n in sizes) * config.layers,
         config.steps,
         _sum(
             sampler.estimate(config.heads * sequences, n, config.shots)
-            for sequences in _chunks(config.eval_sequences)
+            for sequences in _chunks(held_out)
             for n in sizes
         )
-        * (config.layers if heads and evaluated else 0),
+        * config.layers,
         evaluations,
     )
 

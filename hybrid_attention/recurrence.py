@@ -138,11 +138,12 @@ def _between(decay: Tensor) -> Tensor:
 
 def _powers(values: Tensor, top: Tensor, beta: Tensor, seen: Tensor) -> Tensor:
     """exp(β (v − top)) at keys that are seen, 0 elsewhere, where v may be anything."""
-    return (beta * (values - top).masked_fill(~seen, 0.0)).clamp(min=LOWEST_EXPONENT).exp().masked_fill(~seen, 0.0)
+    exponents = beta * (values - top).masked_fill(~seen, 0.0)
+    return exponents.clamp(min=LOWEST_EXPONENT[values.dtype]).exp().masked_fill(~seen, 0.0)
 
 
 def _log_share(numerator: Tensor, total: Tensor) -> Tensor:
-    return (numerator / total).clamp(min=math.exp(LOWEST_EXPONENT)).log()
+    return (numerator / total).clamp(min=math.exp(LOWEST_EXPONENT[total.dtype])).log()
 
 
 def _safe(total: Tensor) -> Tensor:

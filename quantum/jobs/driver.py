@@ -201,19 +201,24 @@ class _Work(Generic[R]):
         return in_flight if self.stopped is not None else in_flight or bool(self.waiting or self.refused or self.others)
 
     def _recall(self) -> None:
-        """Answers that the journal has."""
+        """Answers that the journal has; what was begun before comes first, whatever becomes of the budget."""
         for digest in self.requests:
-            if not self._recalled(digest):
+            if self._recalled(digest):
+                continue
+            job = self.journal.job(digest)
+            if job is not None and job.status in ("intended", "accepted"):
+                self.waiting.appendleft(digest)
+            else:
                 self.waiting.append(digest)
 
     def _recalled(self, digest: str) -> bool:
         job = self.journal.job(digest)
         if job is None or job.status != "answered":
             return False
-        answer = self.journal.answer(digest)
-        assert answer is not None
         assert job.problem_id is not None
         try:
+            answer = self.journal.answer(digest)
+            assert answer is not None
             value = self.read(answer, self.requests[digest])
         except AnswerError:
             if self.service is None:
@@ -281,7 +286,8 @@ class _Work(Generic[R]):
             assert job.problem_id is not None
             self.running[job.problem_id] = job
         else:
-            self.unknown[job.digest] = job, job.intended_at + self.terms.settle
+            # its post may have ended only just now, long after it was intended
+            self.unknown[job.digest] = job, time.time() + self.terms.settle
 
     def _send(self, jobs: list[Job]) -> None:
         for job in jobs:

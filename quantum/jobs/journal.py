@@ -27,13 +27,16 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from quantum.jobs.errors import BudgetError
+from quantum.jobs.errors import AnswerError, BudgetError
 from quantum.jobs.owners import Owner
 from quantum.jobs.service import Answer, Request
 
 FORMAT = "hybrid-attention journal 1"
 STATES = ("intended", "accepted", "answered", "failed")
 MICROSECONDS = 1e6
+
+_SQLITE, _READ_VERSION, _WITH_LOG = b"SQLite format 3\0", 18, 2
+"""Of a file's head: a database with a write-ahead log is not ours, and even reading it would leave files beside it."""
 
 _TABLES = f"""
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -141,7 +144,8 @@ class Journal:
         self.path, self._run = path, run
         self.owner = Owner(path.with_name(f"{path.name}.owners"))
         self._prefix: str | None = None
-        if path.exists():
+        if self._begun():
+            self._require_own()
             with self._transaction():
                 pass
 
@@ -164,7 +168,11 @@ class Journal:
             return _newest(database, digest) if database else None
 
     def answer(self, digest: str) -> Answer | None:
-        """The answer to what a digest stands for, if there is one."""
+        """The answer to what a digest stands for, if there is one.
+
+        Raises:
+            AnswerError: it is damaged.
+        """
         with self._reading() as database:
             if database is None:
                 return None
@@ -172,7 +180,12 @@ class Journal:
                 "SELECT answer, charged_us FROM jobs WHERE digest = ? AND status = 'answered' ORDER BY attempt LIMIT 1",
                 (digest,),
             ).fetchone()
-        return None if found is None else Answer(_unpacked(found[0]), found[1])
+        if found is None:
+            return None
+        try:
+            return Answer(_unpacked(found[0]), found[1])
+        except (zlib.error, ValueError):
+            raise AnswerError(f"the answer to {digest[:12]} in journal {self.path} is damaged") from None
 
     def totals(self) -> Totals:
         """What was charged, and what is about to be."""
@@ -257,7 +270,8 @@ class Journal:
         """Note that a job ended without an answer."""
         with self._transaction() as database:
             database.execute(
-                "UPDATE jobs SET status = 'failed', error = ?, charged_us = ?, ended_at = ? WHERE label = ?",
+                "UPDATE jobs SET status = 'failed', error = ?, charged_us = ?, ended_at = ? WHERE label = ? AND "
+                "status IN ('intended', 'accepted')",
                 (error, charged_us, time.time(), label),
             )
 
@@ -273,7 +287,7 @@ class Journal:
         """Keep a solver's properties, so that answers can be replayed without asking for them."""
         with self._transaction() as database:
             database.execute(
-                "INSERT OR IGNORE INTO solvers VALUES (?, ?, ?, ?)", (name, graph_id, _packed(definition), time.time())
+                "INSERT OR REPLACE INTO solvers VALUES (?, ?, ?, ?)", (name, graph_id, _packed(definition), time.time())
             )
 
     def solver(self, name: str | None = None) -> dict[str, Any] | None:
@@ -337,24 +351,45 @@ class Journal:
             database.execute("UPDATE facts SET value = ? WHERE name = 'run'", (run,))
         return str(found["prefix"])
 
+    def _begun(self) -> bool:
+        """Whether anything was written yet: a first transaction that was taken back leaves an empty file."""
+        return self.path.exists() and self.path.stat().st_size > 0
+
+    def _require_own(self) -> None:
+        """Refuse a file of another program, and leave it as it is."""
+        with self.path.open("rb") as file:
+            head = file.read(20)
+        if head.startswith(_SQLITE) and head[_READ_VERSION] == _WITH_LOG:
+            raise ValueError(f"journal {self.path} cannot be used (it is another program's); name another")
+        try:
+            address = f"{self.path.absolute().as_uri()}?mode=ro"
+            with closing(sqlite3.connect(address, uri=True, timeout=60.0)) as database:
+                found = database.execute("SELECT value FROM facts WHERE name = 'format'").fetchone()
+        except sqlite3.DatabaseError as error:
+            raise ValueError(f"journal {self.path} cannot be used ({error}); move it away or name another") from None
+        if found != (FORMAT,):
+            raise ValueError(f"journal {self.path} has format {found and found[0]!r}, not {FORMAT!r}; name another")
+
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """All or nothing, alone, and on the disk when it ends."""
         with self._connected() as database:
             database.execute("BEGIN IMMEDIATE")
+            before = self._prefix
             try:
                 if self._prefix is None:
                     self._prefix = self._opened(database)
                 yield database
+                database.commit()
             except BaseException:
+                self._prefix = before
                 database.rollback()
                 raise
-            database.commit()
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection | None]:
         """None where nothing was written yet."""
-        if self._prefix is None and not self.path.exists():
+        if self._prefix is None and not self._begun():
             yield None
             return
         with self._connected() as database:

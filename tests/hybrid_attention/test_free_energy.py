@@ -20,7 +20,7 @@ def prior(kind, length=6, seed=0, batch=2, width=3):
     q, k = (normal(batch, HEADS, length, width, seed=seed + part).exp() for part in (0, 1))
     if kind == "matrix":
         weights = (q @ k.transpose(-1, -2)).tril()
-        weights[0, 0, :, 1], weights[1, 0, 2] = 0.0, 0.0
+        weights[0, 0, :, 1], weights[-1, 0, 2] = 0.0, 0.0
         return MatrixPrior(weights)
     decay = normal(batch, HEADS, length, seed=seed + 2).exp() if kind == "decaying recurrence" else None
     return RecurrentPrior(q, k, decay, kind != "recurrence over all keys")
@@ -122,7 +122,9 @@ def test_it_lies_between_mean_and_maximum_whatever_the_size(seed, kind, b, scale
     assert torch.isfinite(gradient).all()
     # a shift of all values shifts F, so its derivatives by the values sum to 1 for each query that attends
     queries = seen.sum(-2).to(dtype)
-    torch.testing.assert_close(gradient.sum(-2), queries, rtol=100 * torch.finfo(dtype).eps, atol=0.02 if b > 1e6 else 1e-3)
+    torch.testing.assert_close(
+        gradient.sum(-2), queries, rtol=100 * torch.finfo(dtype).eps, atol=0.02 if b > 1e6 else 1e-3
+    )
 
 
 def test_weights_need_not_be_normalized():
@@ -195,7 +197,9 @@ def test_the_future_and_the_padding_have_no_influence(name):
         assert not gradient[:, :i][mask[:, :i]].any()
     other = x.detach().clone()
     other[:, 4] = 3.0
-    torch.testing.assert_close(arm(other, is_causal=True)[0][:, :4], arm(x, is_causal=True)[0][:, :4], rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(
+        arm(other, is_causal=True)[0][:, :4], arm(x, is_causal=True)[0][:, :4], rtol=1e-9, atol=1e-11
+    )
 
 
 @pytest.mark.parametrize("name", list(ARMS))
@@ -227,7 +231,9 @@ def test_it_starts_half_way_with_open_gates():
     beta = torch.full((HEADS, 1, DIM // HEADS), math.log1p(math.exp(1.8)), dtype=torch.float64)
     assert beta[0, 0, 0].item() == pytest.approx(1.953, abs=5e-4)
     half = sum(free_energy(weights, values, beta)) / 2
-    torch.testing.assert_close(read(weights, values, tokens(2, 6)), half.transpose(1, 2).flatten(2), rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(
+        read(weights, values, tokens(2, 6)), half.transpose(1, 2).flatten(2), rtol=1e-6, atol=1e-7
+    )
 
 
 def test_it_takes_no_random_numbers_from_the_other_parameters():

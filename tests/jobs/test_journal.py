@@ -190,7 +190,7 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: _foreign(path, "CREATE TABLE facts (name, value)"),
         r"has format None, not 'hybrid-attention journal 1'",
     ),
-    "a folder": (Path.mkdir, "unable to open"),
+    "a folder": (Path.mkdir, "cannot be used"),
 }
 
 
@@ -213,7 +213,7 @@ def test_a_journal_that_was_cut_short_is_refused(path: Path) -> None:
         journal.answered(intend(journal, one), Answer({"bits": list(range(500))}, 1.0))
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="cannot be used .*malformed") as refused:
+    with pytest.raises(ValueError, match=r"cannot be used .*malformed") as refused:
         Journal(path).jobs()
     assert "\n" not in str(refused.value)
 
@@ -222,7 +222,7 @@ def test_budgets_count_charges_and_what_is_open(journal: Journal) -> None:
     first, second, third, fourth = requests(4)
     claim(journal, first, second)
     assert journal.totals().open_us == 20.0
-    with pytest.raises(BudgetError, match="would cost 1e-05 s.*with 0 s charged and 2e-05 s in flight.*of 2.99e-05 s"):
+    with pytest.raises(BudgetError, match=r"would cost 1e-05 s.*with 0 s charged and 2e-05 s in flight.*of 2.99e-05 s"):
         claim(journal, third, budget=29.9e-6)
     assert len(journal.jobs()) == 2
     claim(journal, third, budget=30e-6)
@@ -254,7 +254,7 @@ def test_estimates_are_corrected_by_the_worst_charge_that_was_seen(journal: Jour
     claim(journal, third)
     assert journal.totals().open_us == 15.0  # 10 µs, and charges came to 1.5 times their estimate
     spent = 9.0 + 15.0 + 15.0
-    with pytest.raises(BudgetError, match="would cost 1.5e-05 s"):
+    with pytest.raises(BudgetError, match=r"would cost 1.5e-05 s"):
         claim(journal, fourth, budget=(spent + 14.9) * 1e-6)
     claim(journal, fourth, budget=(spent + 15.1) * 1e-6)
 
@@ -270,9 +270,9 @@ def claims(path: Path, digests: list[str], barrier: Any, found: Any) -> None:
     """What another process does: claim one after the other, and then wait."""
     journal = Journal(path)
     barrier.wait(60)
-    for digest in digests:
-        ((job, is_new),) = claim(journal, request(digest))
-        found.send((digest, job.owner, is_new))
+    for one in digests:
+        ((job, is_new),) = claim(journal, request(one))
+        found.send((one, job.owner, is_new))
     found.send(None)
     barrier.wait(60)
 
@@ -320,7 +320,7 @@ def test_processes_that_add_at_once_do_not_collide(path: Path) -> None:
     for other in others:
         other.join(60)
         assert other.exitcode == 0
-    new = [digest for digest, _, is_new in found if is_new]
+    new = [one for one, _, is_new in found if is_new]
     assert sorted(new) == sorted(digests)  # what several want was new to one of them
     assert len(found) == sum(map(len, shares))
     jobs = Journal(path).jobs()

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import threading
+import time
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -37,6 +38,7 @@ class Job:
         label: as posted, or None.
         body: the whole problem as posted.
         status: PENDING, IN_PROGRESS, COMPLETED, CANCELLED or FAILED.
+        accepted_at: seconds of the server's clock.
         spins: of all reads in their order, (reads, active), once it is completed.
         timing: of the answer, µs.
         charge: what it cost, µs; 0 until it is completed.
@@ -50,6 +52,7 @@ class Job:
     body: dict[str, Any]
     status: str = "PENDING"
     submitted_on: str = field(default_factory=lambda: _now())
+    accepted_at: float = field(default_factory=time.monotonic)
     solved_on: str | None = None
     spins: NDArray[np.int8] | None = None
     timing: dict[str, float] = field(default_factory=dict)
@@ -87,10 +90,11 @@ class Account:
 
     Args:
         queue_limit: problems that may wait at a time.
+        listed_after: seconds after which a problem that was accepted is found by its label.
     """
 
-    def __init__(self, queue_limit: int = QUEUE_LIMIT) -> None:
-        self.queue_limit = queue_limit
+    def __init__(self, queue_limit: int = QUEUE_LIMIT, listed_after: float = 0.0) -> None:
+        self.queue_limit, self.listed_after = queue_limit, listed_after
         self.jobs: dict[str, Job] = {}
         self.changed = threading.Condition()
         self.held = False
@@ -135,6 +139,12 @@ class Account:
             self.jobs[job.id] = job
             self.changed.notify_all()
         return job
+
+    def listed(self) -> list[Job]:
+        """Problems that can be found, newest first."""
+        with self.changed:
+            latest = time.monotonic() - self.listed_after
+            return [job for job in reversed(self.jobs.values()) if job.accepted_at <= latest]
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a problem that still waits; others stay as they are.

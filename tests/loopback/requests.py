@@ -151,9 +151,7 @@ class Handler(BaseHTTPRequestHandler):
             return {"error_code": refused.code, "error_msg": str(refused)}
 
     def _listed(self, query: dict[str, str]) -> list[dict[str, Any]]:
-        account = self.loopback.account
-        with account.changed:
-            found = [job.summary() for job in reversed(account.jobs.values())]
+        found = [job.summary() for job in self.loopback.account.listed()]
         for key in ("label", "status"):
             if key in query:
                 found = [one for one in found if one.get(key) == query[key]]
