@@ -35,7 +35,7 @@ FORMAT = "hybrid-attention journal 1"
 STATES = ("intended", "accepted", "answered", "failed")
 MICROSECONDS = 1e6
 
-_SQLITE, _READ_VERSION, _WITH_LOG = b"SQLite format 3\0", 18, 2
+_SQLITE, _WITH_LOG_AT, _WITH_LOG = b"SQLite format 3\0", 18, 2
 """Of a file's head: a database with a write-ahead log is not ours, and even reading it would leave files beside it."""
 
 _TABLES = f"""
@@ -357,9 +357,12 @@ class Journal:
 
     def _require_own(self) -> None:
         """Refuse a file of another program, and leave it as it is."""
-        with self.path.open("rb") as file:
-            head = file.read(20)
-        if head.startswith(_SQLITE) and head[_READ_VERSION] == _WITH_LOG:
+        try:
+            with self.path.open("rb") as file:
+                head = file.read(_WITH_LOG_AT + 1)
+        except OSError as error:
+            raise ValueError(f"journal {self.path} cannot be used ({error.strerror}); name another") from None
+        if head.startswith(_SQLITE) and head[_WITH_LOG_AT] == _WITH_LOG:
             raise ValueError(f"journal {self.path} cannot be used (it is another program's); name another")
         try:
             address = f"{self.path.absolute().as_uri()}?mode=ro"

@@ -185,7 +185,7 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "text": (lambda path: path.write_text("Dear diary" * 100), "file is not a database"),
     "random bytes": (lambda path: path.write_bytes(bytes(range(256)) * 20), "file is not a database"),
     "another program's": (_foreign, "no such table: facts"),
-    "another program's with a log": (lambda path: _foreign(path, mode="WAL"), "no such table: facts"),
+    "another program's with a log": (lambda path: _foreign(path, mode="WAL"), "another program's"),
     "another table of that name": (
         lambda path: _foreign(path, "CREATE TABLE facts (name, value)"),
         r"has format None, not 'hybrid-attention journal 1'",
