@@ -81,7 +81,7 @@ def schedule_digest(config: TrainConfig) -> str:
     return hashlib.sha256(json.dumps(build_schedule(config).to_json(), sort_keys=True).encode()).hexdigest()
 
 
-def _aer(config: TrainConfig, _: Access | None) -> Sampler:
+def _aer(config: TrainConfig) -> Sampler:
     schedule = build_schedule(config)
     noise = read_noise(config.noise) if config.noise else None
     sampler = AerSampler(schedule, steps=schedule_steps(config, schedule), calibration=config.calibration, noise=noise)
@@ -90,38 +90,36 @@ def _aer(config: TrainConfig, _: Access | None) -> Sampler:
     return sampler
 
 
-def _gibbs(config: TrainConfig, _: Access | None) -> Sampler:
+def _gibbs(config: TrainConfig) -> Sampler:
     given = {"burn_in": config.burn_in, "chains": config.chains}
     return GibbsSampler(**{name: value for name, value in given.items() if value is not None})
 
 
-def _statevector(config: TrainConfig, _: Access | None) -> Sampler:
+def _statevector(config: TrainConfig) -> Sampler:
     schedule = build_schedule(config)
     return StatevectorSampler(schedule, steps=schedule_steps(config, schedule), calibration=config.calibration)
 
 
-def _ibm(config: TrainConfig, access: Access | None) -> Sampler:
+def _ibm(config: TrainConfig, access: Access) -> Sampler:
     schedule = build_schedule(config)
-    return gate_model(config, _given(access), schedule, schedule_steps(config, schedule))
+    return gate_model(config, access, schedule, schedule_steps(config, schedule))
 
 
-def _given(access: Access | None) -> Access:
-    if access is None:
-        raise InputError("a QPU keeps its jobs in the journal of a run; use it by train, evaluate or study")
-    return access
-
-
-SAMPLERS: dict[str, Callable[[TrainConfig, Access | None], Sampler]] = {
-    "exact": lambda *_: ExactSampler(),
+SAMPLERS: dict[str, Callable[[TrainConfig], Sampler]] = {
+    "exact": lambda _: ExactSampler(),
     "gibbs": _gibbs,
-    "mean-field": lambda *_: MeanFieldSampler(),
+    "mean-field": lambda _: MeanFieldSampler(),
     "aer": _aer,
     "statevector": _statevector,
-    "dwave": lambda config, access: annealer(config, _given(access)),
-    "dwave-emulator": lambda config, access: emulated_annealer(config, _given(access)),
-    "ibm": _ibm,
 }
 """Samplers by the name they have on the command line."""
+
+PROCESSORS: dict[str, Callable[[TrainConfig, Access], Sampler]] = {
+    "dwave": annealer,
+    "dwave-emulator": emulated_annealer,
+    "ibm": _ibm,
+}
+"""Samplers that keep their jobs in a journal, likewise."""
 
 
 def build_sampler(config: TrainConfig, access: Access | None = None) -> Sampler:
@@ -136,7 +134,12 @@ def build_sampler(config: TrainConfig, access: Access | None = None) -> Sampler:
         QPUError: a processor that cannot be reached.
     """
     try:
-        sampler = SAMPLERS[config.sampler](config, access)
+        if config.sampler not in PROCESSORS:
+            sampler = SAMPLERS[config.sampler](config)
+        elif access is None:
+            raise InputError("a QPU keeps its jobs in the journal of a run; use it by train, evaluate or study")
+        else:
+            sampler = PROCESSORS[config.sampler](config, access)
         if config.polish:
             sampler = Polished(sampler, config.polish)
     except InputError:

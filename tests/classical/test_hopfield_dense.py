@@ -25,6 +25,11 @@ def exact_energy(patterns: list[list[int]], s: list[int], power: int | None) -> 
     return -sum(x**power for x in dots)
 
 
+def _tie(a: Decimal | int, b: Decimal | int) -> bool:
+    """Whether energies differ by the rounding of their fifty digits alone."""
+    return isinstance(a, Decimal) and abs(a - b) < abs(a) * Decimal("1e-40")
+
+
 def by_exact_energies(patterns: Tensor, start: Tensor, power: int | None) -> list[int]:
     """The dynamics by comparing the energies before and after each turn."""
     rows, s = patterns.tolist(), start.tolist()
@@ -35,7 +40,7 @@ def by_exact_energies(patterns: Tensor, start: Tensor, power: int | None) -> lis
         for i in range(len(s)):
             s[i] = -s[i]
             after = exact_energy(rows, s, power)
-            if after < energy - (Decimal("1e-40") if power is None else 0):
+            if after < energy and not _tie(after, energy):
                 energy, moved = after, True
             else:
                 s[i] = -s[i]
