@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.timing import one_thread
-from classical import ExactSampler, GibbsSampler, ProductSampler, Sampler
+from classical import ExactSampler, GibbsSampler, Sampler
 from classical.associative import DenseMemory
 from classical.hopfield import HopfieldNetwork, corrupted, random_patterns
 from classical.random import derive_seeds, model_seeds
@@ -91,7 +91,6 @@ def chains(seed: int, spins: int = 500, networks: int = 8) -> list[Row]:
 def annealers() -> dict[str, Sampler]:
     """What retrieves from twelve spins."""
     return {
-        "the cue's fields alone": ProductSampler(),
         "Boltzmann law, exact": ExactSampler(),
         "Gibbs, 50 sweeps": GibbsSampler(burn_in=50, chains=None),
         "anneal T = 10, two-beta": StatevectorSampler(AnnealSchedule.linear(10.0), 80),
@@ -112,8 +111,11 @@ def anneals(seed: int, networks: int = 300) -> list[Row]:
         for name, sampler in samplers.items():
             mean = sampler.sample(model, shots=256, seed=seed).mean()
             rows.append(row("anneal", name, patterns, mean, **settings))
+        # a temperature of 0.005, far below the distance of any two different energies here, multiples of 1/12
+        lowest = ExactSampler().sample(model.scaled(100.0, 100.0), shots=256, seed=seed).mean()
         cold = network.recall(cues, field=SMALL_FIELD).spins[:, :, 0]
         rows.append(row("anneal", "zero temperature", patterns, cold, temperature=0.0, field=SMALL_FIELD))
+        rows.append(row("anneal", "lowest energy, exact", patterns, lowest, temperature=0.0, field=SMALL_FIELD))
     return rows
 
 
@@ -156,18 +158,18 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     cold.annotate("0.138", (storage_limit(), 0.03), (4, 0), textcoords="offset points", color="#666666", fontsize=9)
     cold.set_title("zero-temperature dynamics, started at the cue", fontsize=10.5, loc="left")
     for axis, panel, field in ((free, "from cue", 0.0), (held, "cue as field", FIELD)):
-        for (name, part), color, marker in zip(_methods(table, panel), colors[1:], markers, strict=True):
+        for (name, part), color, marker in zip(_methods(table, panel), colors[1:], markers[1:], strict=True):
             curve(axis, part, "load", color=color, marker=marker, ls="-", label=name)
             T = float(part["temperature"].iloc[0])
             theory(axis, None, color, 0.2, temperature=T, field=field, cue_overlap=0.8)
         axis.plot([], [], color="#444444", lw=1.1, ls="--", label="theory, n → ∞")
     free.set_title("Gibbs, n = 500, started at the cue", fontsize=10.5, loc="left")
     held.set_title(f"Gibbs, n = 500, the cue as fields f = {FIELD}", fontsize=10.5, loc="left")
-    styles = [("#999999", "x"), ("#222222", "o"), ("#0072b2", "s"), ("#d55e00", "^"), ("#e69f00", "D"), ("#cc79a7", "v")]
-    for (name, part), (color, marker) in zip(_methods(table, "anneal"), [*styles, ("#009e73", "P")], strict=True):
+    shades = ("#222222", "#0072b2", "#d55e00", "#e69f00", "#cc79a7", "#009e73", "#888888")
+    for (name, part), color, marker in zip(_methods(table, "anneal"), shades, "os^DvPx", strict=True):
         curve(small, part, "load", color=color, marker=marker, label=name)
     small.axhline(0.5, color="#bbbbbb", lw=0.9, ls=":")
-    small.annotate("the cue itself", (1.0, 0.5), (0, 3), textcoords="offset points", ha="right", fontsize=9, color="#777")
+    small.annotate("the cue itself", (0.08, 0.465), fontsize=9, color="#777777")
     small.set_title(f"n = {SMALL}: the cue as fields f = {SMALL_FIELD}, β = {SMALL_BETA:g}", fontsize=10.5, loc="left")
     for axis in grid.flat:
         axis.set_xlabel("load p/n")
@@ -194,7 +196,7 @@ def draw_dense(table: pd.DataFrame, path: Path) -> None:
     axis.axvline(storage_limit(), color="#999999", lw=0.9, ls=":")
     axis.annotate("0.138", (storage_limit(), 0.03), (4, 0), textcoords="offset points", color="#666666", fontsize=9)
     axis.set_xscale("log")
-    axis.set_xticks([0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50], "0.05 0.1 0.2 0.5 1 2 5 10 20 50".split())
+    axis.set_xticks(DENSE_LOADS, [f"{load:g}" for load in DENSE_LOADS])
     axis.minorticks_off()
     axis.set(xlabel="load p/n", ylabel="overlap with the cued pattern", ylim=(-0.02, 1.04))
     axis.grid(color="#e6e9ec", lw=0.6)

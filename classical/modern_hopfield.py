@@ -1,6 +1,8 @@
 """Continuous Hopfield networks, whose update is softmax attention.
 
     E(ξ) = −(1/β) log Σ_j exp(β x_j·ξ) + ½|ξ|² + (1/β) log N + ½ max_j |x_j|²
+
+Few patterns far apart are each a minimum; patterns that are close for their β share one.
 """
 
 from __future__ import annotations

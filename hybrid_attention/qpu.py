@@ -76,7 +76,12 @@ class JournalFlags:
             folder: of the run.
             run: what tells it from others.
             budget: seconds.
+
+        Raises:
+            InputError: a journal in a folder that is not there.
         """
+        if self.journal is not None and not self.journal.absolute().parent.is_dir():
+            raise InputError(f"--journal {self.journal} is in no folder that exists; choose another place")
         return Access(self.journal or folder / JOURNAL, run, budget, self.replay)
 
     def require_qpu(self, sampler: str) -> None:

@@ -65,8 +65,9 @@ def check(config: TrainConfig, access: Access) -> Iterator[str]:
     if found.get("ancilla") is not None:
         yield f"mean of the ancilla: {float(found['ancilla'].mean()):.4f} (1 is polarised)"
     exact = ExactSampler()
-    error = (samples.mean() - exact.mean(model)).square().mean().sqrt()
-    yield f"error of the means: {float(error):.4f} ({(1 / config.shots) ** 0.5:.4f} would be the noise of free spins)"
+    distance = (samples.mean() - exact.mean(model)).square().mean().sqrt()
+    noise = config.shots**-0.5
+    yield f"error of the means: {float(distance):.4f} ({noise:.4f} would be the noise of free spins)"
     yield _judged(samples, model)
     yield f"charged: {(journal.totals().charged_us - before) / MICROSECONDS:.6g} s of QPU time"
     yield f"journal: {access.journal}"

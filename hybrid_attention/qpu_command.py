@@ -52,7 +52,7 @@ class EstimateCommand:
         from hybrid_attention.qpu_estimate import Priced, proposal, run_estimate
         from hybrid_attention.samplers import build_sampler
 
-        config = self.settings.resolved().validate()
+        config = replace(self.settings, polish=0).resolved().validate()  # sweeps cost nothing
         if config.sampler not in QPUS:
             raise InputError(f"--sampler is {config.sampler}, which costs nothing; give {', '.join(QPUS)}")
         access = Access(Path("no-such-journal.sqlite"), estimate_only=True)
@@ -114,12 +114,17 @@ class Resume:
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="RUN")]
     """Folder of the run or study, or a journal."""
+    forget: str = ""
+    """Label of a job whose answer is lost: it is booked at its estimate, and may be asked for again."""
 
     def run(self) -> None:
         """Look up, wait, fetch, and say what was found."""
         from hybrid_attention.qpu_solvers import fetch_left_behind
 
         journal = _journal(self.run_folder)
+        if self.forget:
+            _forget(journal, self.forget)
+            return
         before = journal.totals().charged_us
         jobs = _asked(lambda: fetch_left_behind(journal))
         after = {job.label: job for job in journal.jobs()}
@@ -145,6 +150,10 @@ class Check:
         """Calibrate, sample, compare and say what it cost."""
         from hybrid_attention.qpu_check import check
 
+        if self.settings.polish:
+            raise InputError(
+                f"--polish is {self.settings.polish}, which would hide what a check is to show; leave it out"
+            )
         # brackets would ask for an even number of spins
         config = replace(self.settings, task="text").resolved().validate()
         if config.sampler not in QPUS:
@@ -183,6 +192,14 @@ def _journal(path: Path) -> Any:
         return Journal(file)
     except ValueError as error:
         raise InputError(str(error)) from None
+
+
+def _forget(journal: Any, label: str) -> None:
+    found = [job for job in journal.jobs() if job.label == label and job.status in ("intended", "accepted")]
+    if not found:
+        raise InputError(f"--forget is {label}, which is no open job; `qpu jobs` lists them")
+    journal.failed(label, "given up", found[0].estimate_us)
+    print(f"given up: {label}, booked at {found[0].estimate_us / MICROSECONDS:.6g} s of QPU time")
 
 
 def _asked(ask: Any) -> Any:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from classical.ising import IsingModel
 from quantum.dwave.encode import Run, Submission, encode
@@ -36,9 +37,11 @@ class Packed:
 
 
 def pack_batch(
-    programmed: IsingModel,
+    model: IsingModel,
     seeds: torch.Tensor,
     shots: int,
+    shares: Sequence[tuple[int, ...]],
+    factors: NDArray[np.float64],
     *,
     placement: Placement,
     fields: Fields,
@@ -49,32 +52,38 @@ def pack_batch(
     """Submissions for every model, several to a submission; each in parts where reads or reversals ask for it.
 
     Args:
-        programmed: models, already divided by their temperatures, (groups, models, spins).
+        model: (groups, models, spins), float64.
         seeds: of every model, (groups, models).
         shots: of every model.
-        placement: where they go.
+        shares: copies that each submission uses, for the models in their order.
+        factors: what multiplies fields and couplings on every kind of copy, (kinds, 2).
+        placement: where copies are.
         fields: how fields are given.
         run: anneal, answer mode, chains and flux.
         most_reads: of one submission.
         reversals: choices of spins to turn over, 0 for none.
 
     Raises:
-        ValueError: a value outside the solver's ranges.
+        UnsuitableError: a value outside the solver's ranges.
     """
-    chip = fields.programmed(programmed)
-    h, J = chip.fields[:, 0].numpy(), chip.couplings.numpy()
+    kinds = np.array(placement.kinds(model.spins))
+    own = torch.from_numpy(factors[kinds[[copy for copies in shares for copy in copies]]])
+    h = model.fields.reshape(-1, 1, model.spins) * own[:, :1, None]
+    J = model.couplings.repeat_interleave(model.models, 0) * own[:, 1, None, None]
+    chip = fields.programmed(IsingModel(h, J))
+    lin, quad = chip.fields[:, 0].numpy(), chip.couplings.numpy()
     pinned = chip.spins - 1 if fields.pinned else None
     parts = split_reads(shots, most_reads, max(1, reversals))
     flat, packed, first = seeds.flatten(), [], 0
-    for count in placement.shares(programmed.spins, len(h)):
-        layout, rows = placement.layout(programmed.spins, count), slice(first, first + count)
-        own = flat[rows]
+    for copies in shares:
+        layout, rows = placement.layout(model.spins, copies), slice(first, first + len(copies))
+        mine = flat[rows]
         for part, reads in enumerate(parts):
-            gauge = spin_reversals(own, part, chip.spins) if reversals else no_reversal(count, chip.spins)
-            key = (*own.tolist(), part)
-            submission = encode(layout, h[rows], J[rows], run, reads=reads, gauge=gauge, pinned=pinned, key=key)
+            gauge = spin_reversals(mine, part, chip.spins) if reversals else no_reversal(len(copies), chip.spins)
+            key = (*mine.tolist(), part)
+            submission = encode(layout, lin[rows], quad[rows], run, reads=reads, gauge=gauge, pinned=pinned, key=key)
             packed.append(Packed(submission, first))
-        first += count
+        first += len(copies)
     return packed
 
 

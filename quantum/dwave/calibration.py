@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,8 @@ from quantum.dwave.anneal import Anneal
 from quantum.jobs.errors import UnsuitableError
 from quantum.response import response
 from quantum.schedule import AnnealSchedule
+
+Draw = Callable[[IsingModel, Sequence[int]], tuple[Samples, IsingModel]]
 
 CALIBRATIONS = ("fit", "table", "hand")
 
@@ -125,30 +127,52 @@ def fitted_temperatures(
     spins: int,
     with_fields: bool,
     start: tuple[float, float] | None,
-    draw: Callable[[IsingModel], tuple[Samples, IsingModel]],
-) -> Temperatures:
-    """Measure temperatures on random models.
+    kinds: int,
+    draw: Draw,
+) -> tuple[Temperatures, ...]:
+    """Measure temperatures on random models, for every kind of copy.
 
-    Where nothing is known, one model at each rung of `LADDER` says roughly where they are; `PROBES` models at what
-    was found there give the answer.
+    Where nothing is known, one model at each rung of `LADDER`, on copies of the first kind, says roughly where they
+    are; `PROBES` models on copies of each kind at what was found there give the answer.
 
     Args:
         spins: of the models.
         with_fields: whether they have fields.
         start: (β_h, β_J) instead of a ladder.
-        draw: samples models as they are programmed, and says of which model they are samples: fields may have become
-            couplings.
+        kinds: how many kinds of copies there are.
+        draw: samples models as they are programmed, each on a copy of a kind, and says of which model they are samples:
+            fields may have become couplings.
 
     Raises:
         UnsuitableError: samples that show no temperature, or one that is not above zero.
     """
     if start is None:
         rungs = torch.tensor(LADDER, dtype=torch.float64)
-        found = _fit(probe_models(spins, len(LADDER), with_fields, 0), rungs, rungs, draw)
+        model = probe_models(spins, len(LADDER), with_fields, 0)
+        found = _fit(*draw(_divided(model, rungs, rungs), [0] * len(LADDER)))
         start = found.field, found.coupling
+    places = probe_kinds(kinds)
+    model = probe_models(spins, len(places), with_fields, 1)
     # values stay within what a processor takes, however cold it is
-    scale = [torch.full((PROBES,), max(1.0, beta), dtype=torch.float64) for beta in start]
-    return _fit(probe_models(spins, PROBES, with_fields, 1), scale[0], scale[1], draw)
+    scale = [torch.full((len(places),), max(1.0, beta), dtype=torch.float64) for beta in start]
+    samples, sampled = draw(_divided(model, *scale), places)
+    parts = [slice(kind * PROBES, (kind + 1) * PROBES) for kind in range(kinds)]
+    return tuple(
+        _fit(
+            Samples(samples.spins[part], samples.weights[part], samples.shots),
+            IsingModel(sampled.fields[part], sampled.couplings[part]),
+        )
+        for part in parts
+    )
+
+
+def probe_kinds(kinds: int) -> list[int]:
+    """The kind of copy that each model of a calibration batch goes to.
+
+    Args:
+        kinds: how many there are.
+    """
+    return [kind for kind in range(kinds) for _ in range(PROBES)]
 
 
 def probe_models(spins: int, models: int, with_fields: bool, number: int) -> IsingModel:
@@ -169,10 +193,13 @@ def probe_models(spins: int, models: int, with_fields: bool, number: int) -> Isi
     return IsingModel(h, J.clamp(-1.0, 1.0))
 
 
-def _fit(model: IsingModel, by_field: Any, by_coupling: Any, draw: Callable[..., Any]) -> Temperatures:
-    """Temperatures that samples of the model show, divided by β_h and β_J of its own for every group."""
-    programmed = IsingModel(model.fields / by_field[:, None, None], model.couplings / by_coupling[:, None, None])
-    samples, sampled = draw(programmed)
+def _divided(model: IsingModel, by_field: Any, by_coupling: Any) -> IsingModel:
+    """A model divided by β_h and β_J of its own for every group."""
+    return IsingModel(model.fields / by_field[:, None, None], model.couplings / by_coupling[:, None, None])
+
+
+def _fit(samples: Samples, sampled: IsingModel) -> Temperatures:
+    """Temperatures that samples show of models which were programmed as they are here."""
     try:
         fit = fit_temperatures(samples, sampled)
     except ValueError as error:

@@ -7,6 +7,7 @@ here: `find` tells, by its label. Everything is done by one thread; make one con
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -18,6 +19,12 @@ from quantum.jobs.service import Answer
 
 AT_ONCE = 20
 """Problems in one POST, as D-Wave's client has it."""
+
+REFUSALS = (400, 401, 403, 404, 413, 422, 429)
+"""Statuses after which a post was certainly not accepted; any other, as a timeout of a proxy, says nothing."""
+
+LONGEST_WAIT = 300.0
+"""Seconds that a reply may ask to wait."""
 
 _READINGS = 3
 """Times that an answer is fetched before it is called unreadable."""
@@ -82,10 +89,11 @@ class Connection:
             ProblemJob(data=one.data(), params=one.parameters, solver=identity, type="ising", label=label)
             for one, label in zip(payloads, labels, strict=True)
         ]
+        outer = sys.exception()
         try:
             replies = self._problems.submit_problems(jobs)
         except Exception as error:
-            raise self._about_post(error, labels) from None
+            raise self._about_post(error, labels, outer) from None
         if len(replies) != len(jobs):
             raise UnknownOutcomeError(f"{len(jobs)} problems were posted and {len(replies)} confirmed", labels)
         return [
@@ -191,12 +199,12 @@ class Connection:
         text = scrubbed(str(error), self._client)
         return QPUError(f"{self._solver.name} gives no {what}: {type(error).__name__}: {text}")
 
-    def _about_post(self, error: Exception, labels: Sequence[str]) -> QPUError:
+    def _about_post(self, error: Exception, labels: Sequence[str], outer: BaseException | None) -> QPUError:
         status, text = _status(error), scrubbed(str(error), self._client)
-        if status is not None and 400 <= status < 500:
+        if status in REFUSALS:
             said = f"{self._solver.name} does not accept problems ({status}): {text}"
             return RejectedError(said, status, _retry_after(error))
-        if _never_connected(error):
+        if _never_connected(error, outer):
             return RejectedError(f"{self._solver.name} cannot be reached: {type(error).__name__}")
         return UnknownOutcomeError(
             f"{self._solver.name} was sent {len(labels)} problems and gave no reply to rely on "
@@ -226,16 +234,17 @@ def _status(error: Exception) -> int | None:
 def _retry_after(error: Exception) -> float | None:
     """Seconds that a reply asks to wait."""
     try:
-        return float(error.response.headers["Retry-After"])  # type: ignore[attr-defined]
+        seconds = float(error.response.headers["Retry-After"])  # type: ignore[attr-defined]
     except (KeyError, ValueError):
         return None  # it may also be a date, which nobody sends
+    return min(seconds, LONGEST_WAIT) if seconds >= 0 else None
 
 
-def _never_connected(error: BaseException | None) -> bool:
-    """Whether a request failed before anything was sent."""
+def _never_connected(error: BaseException | None, outer: BaseException | None) -> bool:
+    """Whether a request failed before anything was sent; what was being handled before it says nothing of it."""
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-    seen: set[int] = set()
+    seen = {id(outer)}
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         reason = getattr(error, "reason", None) or (error.args[0] if error.args else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 from quantum.jobs.errors import QPUError
 
@@ -19,9 +20,10 @@ def scrubbed(text: str, client: Any = None) -> str:
         client: whose token it may show.
     """
     tokens = [os.environ.get("DWAVE_API_TOKEN"), getattr(getattr(client, "config", None), "token", None)]
-    for token in tokens:
-        if token:
-            text = text.replace(token, "***")
+    for token in filter(None, tokens):
+        # libraries quote what they complain about
+        for shown in {token, token.strip(), repr(token)[1:-1], quote(token), quote_plus(token)} - {""}:
+            text = text.replace(shown, "***")
     return text
 
 
@@ -39,7 +41,7 @@ def open_client() -> Any:
     from dwave.cloud.exceptions import ConfigFileError
 
     try:
-        return Client.from_config(client="qpu")
+        client = Client.from_config(client="qpu")
     except (ValueError, ConfigFileError) as error:
         # a configuration's error may quote a line of the file, and that may be the token's
         reason = str(error) if str(error) == "API token not defined" else type(error).__name__
@@ -48,6 +50,14 @@ def open_client() -> Any:
             f"no credentials for D-Wave ({reason}); they are looked for in {ENVIRONMENT[0]} and in {places}; set one, "
             "or run `dwave config create`"
         ) from None
+    token = str(client.config.token)
+    if not (token.isascii() and token.isprintable()) or any(map(str.isspace, token)):
+        client.close(wait=False)
+        raise ValueError(
+            f"the token in {ENVIRONMENT[0]} or the configuration file has characters that no token has, such as a line "
+            "break at its end; set it again"
+        )
+    return client
 
 
 def find_solver(client: Any, name: str | None) -> Any:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from quantum.dwave.anneal import Anneal
 from quantum.dwave.layout import Floats, Layout
-from quantum.dwave.solver_limits import SolverLimits
 from quantum.jobs.errors import UnsuitableError
 
 ANSWER_MODES = ("histogram", "raw")
@@ -115,7 +114,7 @@ def encode(
     }
     if pinned is not None:
         parameters["flux_biases"] = _flux(layout, pinned, gauge, run.flux_bias)
-    digest = _digest(layout.limits, biases, couplings, parameters, key)
+    digest = _digest(layout, biases, couplings, parameters, key)
     return Submission(layout, biases, couplings, parameters, gauge, reads, digest)
 
 
@@ -157,13 +156,13 @@ def _require_ranges(layout: Layout, biases: Floats, couplings: Floats, either_si
             )
 
 
-def _digest(
-    limits: SolverLimits, biases: Floats, couplings: Floats, parameters: dict[str, Any], key: tuple[int, ...]
-) -> str:
+def _digest(layout: Layout, biases: Floats, couplings: Floats, parameters: dict[str, Any], key: tuple[int, ...]) -> str:
+    limits = layout.limits
     digest = hashlib.sha256(f"{limits.name}\n{limits.graph_id}\n{key}\n".encode())
     digest.update(json.dumps(parameters, sort_keys=True).encode())
-    digest.update(biases.tobytes())
-    digest.update(couplings.tobytes())
+    # where models stand, without which an answer cannot be read
+    for part in (limits.qubits[layout.active], layout.copy, layout.spin, biases, couplings):
+        digest.update(np.ascontiguousarray(part).tobytes())
     return digest.hexdigest()
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from quantum.dwave.calibration import LADDER, PROBES
+from quantum.dwave.calibration import LADDER, probe_kinds
 from quantum.dwave.placement import Placement
 from quantum.dwave.reads import split_reads
 from quantum.jobs.estimate import Estimate
@@ -41,28 +41,34 @@ class Costs:
         """
         if models == 0:
             return Estimate()
-        embeddings = self.placement.embeddings(spins)
-        shares = self.placement.shares(spins, models)
-        parts = split_reads(shots, self.most_reads, max(1, self.reversals))
-        packed = {count: self._cost(sum(one.qubits for one in embeddings[:count]), parts) for count in set(shares)}
-        return Estimate(
-            models,
-            len(shares) * len(parts),
-            max(shares),
-            sum(packed[count] for count in shares) / MICROSECONDS,
-            models * self._cost(embeddings[0].qubits, parts) / MICROSECONDS,
-        )
+        return self._of(spins, self.placement.shares(spins, models), shots)
 
     def calibration(self, spins: int, shots: int, started: bool) -> Estimate:
-        """Of measuring temperatures for models of so many spins.
+        """Of measuring temperatures for models of so many spins, on every kind of copy.
 
         Args:
             spins: of the models.
             shots: of every model of a calibration batch.
             started: whether temperatures to start from were given.
         """
-        ladder = Estimate() if started else self.batch(len(LADDER), spins, shots)
-        return ladder + self.batch(PROBES, spins, shots)
+        kinds = probe_kinds(max(self.placement.kinds(spins)) + 1)
+        ladder = Estimate()
+        if not started:
+            ladder = self._of(spins, self.placement.shares_on(spins, [0] * len(LADDER)), shots)
+        return ladder + self._of(spins, self.placement.shares_on(spins, kinds), shots)
+
+    def _of(self, spins: int, shares: Sequence[tuple[int, ...]], shots: int) -> Estimate:
+        qubits = [one.qubits for one in self.placement.embeddings(spins)]
+        parts = split_reads(shots, self.most_reads, max(1, self.reversals))
+        models = sum(map(len, shares))
+        cost = {copies: self._cost(sum(qubits[copy] for copy in copies), parts) for copies in set(shares)}
+        return Estimate(
+            models,
+            len(shares) * len(parts),
+            max(map(len, shares)),
+            sum(cost[copies] for copies in shares) / MICROSECONDS,
+            models * self._cost(qubits[0], parts) / MICROSECONDS,
+        )
 
     def _cost(self, qubits: int, parts: list[int]) -> float:
         time = self.annealing_time

@@ -21,6 +21,7 @@ import numpy as np
 from quantum.dwave.embedding import Embedding, verified
 from quantum.dwave.solver_limits import SolverLimits
 from quantum.files import write_bytes
+from quantum.jobs.errors import UnsuitableError
 
 _VERSION = 1
 """Of the search; another one finds other embeddings."""
@@ -53,7 +54,7 @@ def pack(
 
     Raises:
         ValueError: a number of spins or copies below 1, or more spins than were found to fit.
-        RuntimeError: a search that ran out of its memory or time.
+        UnsuitableError: a search that ran out of its memory or time.
     """
     if spins < 1:
         raise ValueError(f"spins is {spins}; give at least 1")
@@ -195,10 +196,10 @@ def _found(spins: int, limits: SolverLimits, memory: int, seconds: float) -> lis
                 program, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False
             )
         except subprocess.TimeoutExpired:
-            raise RuntimeError(f"{wanted} took more than {seconds:g} s; {help_}") from None
+            raise UnsuitableError(f"{wanted} took more than {seconds:g} s; {help_}") from None
         if done.returncode:
             last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
-            raise RuntimeError(
+            raise UnsuitableError(
                 f"{wanted} failed with up to {memory / 2**30:.3g} GiB of memory ({last[0]}); {help_} memory"
             )
         copies: list[list[list[int]]] = json.loads((Path(folder) / "found.json").read_text())

@@ -12,6 +12,9 @@ from quantum.dwave.embedding import Embedding, find_embedding, largest_clique, v
 from quantum.dwave.layout import Layout, lay_out
 from quantum.dwave.solver_limits import SolverLimits
 
+LEAST_OF_A_KIND = 4
+"""Copies below which a kind of them is not worth temperatures of its own."""
+
 
 class Placement:
     """Layouts of models on one solver, each made once.
@@ -40,7 +43,7 @@ class Placement:
         self.limits, self.extra, self.copies = limits, extra, copies
         self._given = None if embedding is None else verified(embedding, limits)
         self._embeddings: dict[int, tuple[Embedding, ...]] = {}
-        self._layouts: dict[tuple[int, int], Layout] = {}
+        self._layouts: dict[tuple[int, tuple[int, ...]], Layout] = {}
         self._largest: int | None = None
 
     @property
@@ -68,16 +71,43 @@ class Placement:
             self._embeddings[spins] = self._placed(spins)
         return self._embeddings[spins]
 
-    def layout(self, spins: int, copies: int = 1) -> Layout:
-        """The first so many places, as index arrays."""
+    def kinds(self, spins: int) -> list[int]:
+        """Which copies are alike: a number for each, from 0, the same where all chains have the same lengths.
+
+        A chain answers more slowly than a qubit, so that copies of other chains sample at another temperature.
+        """
+        lengths = [tuple(map(len, one.chains)) for one in self.embeddings(spins)]
+        known = {one: number for number, one in enumerate(dict.fromkeys(lengths))}
+        return [known[one] for one in lengths]
+
+    def layout(self, spins: int, copies: tuple[int, ...]) -> Layout:
+        """Some places, by their numbers, as index arrays."""
         if (spins, copies) not in self._layouts:
-            self._layouts[spins, copies] = lay_out(self.embeddings(spins)[:copies], self.limits)
+            places = self.embeddings(spins)
+            self._layouts[spins, copies] = lay_out([places[copy] for copy in copies], self.limits)
         return self._layouts[spins, copies]
 
-    def shares(self, spins: int, models: int) -> list[int]:
-        """How many models go into each submission: as equal as they can be, so that few layouts are needed."""
+    def shares(self, spins: int, models: int) -> list[tuple[int, ...]]:
+        """Copies that each submission uses for its models, as equally many as can be: few layouts are needed then."""
         count = -(-models // len(self.embeddings(spins)))
-        return [models // count + (number < models % count) for number in range(count)]
+        return [tuple(range(models // count + (number < models % count))) for number in range(count)]
+
+    def shares_on(self, spins: int, kinds: Sequence[int]) -> list[tuple[int, ...]]:
+        """Copies for models in their order, each of the kind that is asked for, in as few submissions as can be.
+
+        Args:
+            spins: of the models.
+            kinds: of the copy for each model.
+        """
+        own = self.kinds(spins)
+        found: list[list[int]] = []
+        for kind in kinds:
+            free = [copy for copy, one in enumerate(own) if one == kind and not (found and copy in found[-1])]
+            if not found or not free:
+                found.append([])
+                free = [copy for copy, one in enumerate(own) if one == kind]
+            found[-1].append(free[0])
+        return [tuple(copies) for copies in found]
 
     def _placed(self, spins: int) -> tuple[Embedding, ...]:
         if self._given is not None:
@@ -88,4 +118,20 @@ class Placement:
             return (find_embedding(spins + self.extra, self.limits),)
         from quantum.dwave.packing import pack
 
-        return pack(spins + self.extra, self.limits)[: self.copies]
+        return _alike(pack(spins + self.extra, self.limits))[: self.copies]
+
+
+def _alike(packed: Sequence[Embedding]) -> tuple[Embedding, ...]:
+    """Copies by kind, those with the shortest chains first, and without kinds of very few.
+
+    Every copy's chains are put in the order of their lengths, so that spin j has as long a chain in all copies of a
+    kind. The kind with most copies stays in any case.
+    """
+    groups: dict[tuple[int, ...], list[Embedding]] = {}
+    for one in packed:
+        ordered = Embedding(tuple(sorted(one.chains, key=lambda chain: (len(chain), chain))))
+        groups.setdefault(tuple(map(len, ordered.chains)), []).append(ordered)
+    most = max(len(group) for group in groups.values())
+    kept = sorted(key for key, group in groups.items() if len(group) >= min(LEAST_OF_A_KIND, most))
+    kept.sort(key=sum)
+    return tuple(one for key in kept for one in groups[key])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from classical.ghost_spin import with_ghost
 from classical.ising import IsingModel
@@ -152,7 +155,7 @@ class DWaveSampler:
             self.placement = Placement(self.limits, self._fields.extra, embedding, copies)
             self._most_reads = self.limits.most_reads(self.anneal.annealing_time)
             self._estimate = timing_model(self._access.solver)
-            self._temperatures: dict[int, Temperatures] = {}
+            self._temperatures: dict[int, tuple[Temperatures, ...]] = {}
             self._warned: set[str] = set()
             self._in_flight, self._settle, self._remembered = in_flight, settle, False
             self._lasting = journal is not None
@@ -160,6 +163,8 @@ class DWaveSampler:
         except BaseException:
             self._access.close()  # the caller gets no sampler to close
             raise
+        # a sampler that is dropped leaves no threads of a client behind
+        self._closing = weakref.finalize(self, self._access.close)
 
     @property
     def connection(self) -> Service | None:
@@ -197,9 +202,7 @@ class DWaveSampler:
         self.placement.require(model.spins)
         require_named(self.field, self.anneal, model)
         detached = IsingModel(model.fields.detach().double().cpu(), model.couplings.detach().double().cpu())
-        beta = self.temperatures(model.spins)
-        programmed = detached.scaled(*self._fields.factors(beta.field, beta.coupling))
-        packed = self.packed(programmed, shots, seeds)
+        packed = self.packed(detached, shots, seeds)
         values = programmed_values([one.submission for one in packed], self._fields.extra, self.control_error)
         warn_where_drowned(values, self.limits.name, self._warned)
         drawn = gathered(self._run_all(packed, "sampling"), packed, (model.groups, model.models), shots, self._fields)
@@ -209,7 +212,7 @@ class DWaveSampler:
             graph_id=self.limits.graph_id,
             anneal=self.anneal,
             field=self.field,
-            temperatures=beta,
+            temperatures=self.temperatures(model.spins),
             embeddings=_embeddings(packed),
             chain_strength=self.chain_strength,
             programmed=values,
@@ -218,27 +221,22 @@ class DWaveSampler:
         weights = drawn.weights.to(model.fields.device, model.fields.dtype)
         return Samples(drawn.spins.to(model.fields.device), weights, shots, drawn.diagnostics)
 
-    def packed(self, programmed: IsingModel, shots: int, seeds: torch.Tensor) -> list[Packed]:
-        """Submissions for models that are already divided by their temperatures; nothing is submitted.
+    def packed(self, model: IsingModel, shots: int, seeds: torch.Tensor) -> list[Packed]:
+        """Submissions for models, divided by the temperatures of where they stand; nothing of them is submitted.
 
         Args:
-            programmed: (groups, models, spins), float64.
+            model: (groups, models, spins), float64.
             shots: of every model.
             seeds: int64, (groups, models).
 
         Raises:
-            ValueError: a value outside the solver's ranges.
+            UnsuitableError: a value outside the solver's ranges, or a calibration that gives no temperatures.
+            QPUError: the service failed at a calibration.
         """
-        return pack_batch(
-            programmed,
-            seeds,
-            shots,
-            placement=self.placement,
-            fields=self._fields,
-            run=self._run,
-            most_reads=self._most_reads,
-            reversals=self.spin_reversals,
-        )
+        betas = self.temperatures_by_kind(model.spins)
+        factors = np.array([self._fields.factors(one.field, one.coupling) for one in betas])
+        shares = self.placement.shares(model.spins, model.groups * model.models)
+        return self._pack(model, shots, seeds, shares, factors)
 
     def estimate(self, models: int, spins: int, shots: int, *, calibrated: bool = True) -> Estimate:
         """What sampling would be charged, by the solver's own timing model; nothing is submitted.
@@ -261,13 +259,26 @@ class DWaveSampler:
         return found + costs.calibration(spins, self.calibration_shots, self.beta is not None)
 
     def temperatures(self, spins: int) -> Temperatures:
-        """β_h and β_J for models of a number of spins; under "fit" the first call submits a calibration batch.
+        """β_h and β_J for models of a number of spins, on the kind of copy that there is most of.
 
         Args:
             spins: of the models.
 
         Raises:
             ValueError: a calibration that gives no temperatures, or chains that its table does not hold for.
+            QPUError: the service failed.
+        """
+        kinds = self.placement.kinds(spins)
+        return self.temperatures_by_kind(spins)[max(set(kinds), key=kinds.count)]
+
+    def temperatures_by_kind(self, spins: int) -> tuple[Temperatures, ...]:
+        """β_h and β_J on every kind of copy (`Placement.kinds`); under "fit" the first call submits a batch.
+
+        Args:
+            spins: of the models.
+
+        Raises:
+            ValueError: as `temperatures`.
             QPUError: the service failed.
         """
         self.placement.require(spins)
@@ -277,7 +288,7 @@ class DWaveSampler:
 
     def close(self) -> None:
         """Close what was opened here; a journal or client that was given stays open."""
-        self._access.close()
+        self._closing()
         if not self._lasting:
             self.journal.close()
 
@@ -295,20 +306,23 @@ class DWaveSampler:
             f"field={self.field!r}, calibration={self.calibration!r})"
         )
 
-    def _calibrated(self, spins: int) -> Temperatures:
+    def _calibrated(self, spins: int) -> tuple[Temperatures, ...]:
+        kinds = max(self.placement.kinds(spins)) + 1
         if self.calibration == "hand":
             assert self.beta is not None
-            return Temperatures(*self.beta, "hand")
+            return (Temperatures(*self.beta, "hand"),) * kinds
         if self.calibration == "table":
             assert self.schedule is not None
             longest = max(one.longest for one in self.placement.embeddings(spins))
-            return tabulated_temperatures(self.schedule, longest)
-        return fitted_temperatures(spins, self.field is not None, self.beta, self._probe)
+            return (tabulated_temperatures(self.schedule, longest),) * kinds
+        return fitted_temperatures(spins, self.field is not None, self.beta, kinds, self._probe)
 
-    def _probe(self, programmed: IsingModel) -> tuple[Samples, IsingModel]:
-        """Samples of models as they are programmed, and the models whose temperatures they show."""
+    def _probe(self, programmed: IsingModel, kinds: Sequence[int]) -> tuple[Samples, IsingModel]:
+        """Samples of models as they are programmed on copies of some kinds, and whose temperatures they show."""
         seeds = derive_seeds(_CALIBRATION_SEED, torch.arange(programmed.groups))[:, None]
-        packed = self.packed(programmed, self.calibration_shots, seeds)
+        shares = self.placement.shares_on(programmed.spins, kinds)
+        as_they_are = np.ones((max(self.placement.kinds(programmed.spins)) + 1, 2))
+        packed = self._pack(programmed, self.calibration_shots, seeds, shares, as_they_are)
         results = self._run_all(packed, "calibration")
         drawn = gathered(results, packed, (programmed.groups, 1), self.calibration_shots, self._fields)
         if self._fields.name != "ghost":
@@ -316,6 +330,27 @@ class DWaveSampler:
         # relative to the ghost it is always up, and turning all spins over changes nothing
         up = torch.ones_like(drawn.spins[..., :1])
         return Samples(torch.cat([drawn.spins, up], -1), drawn.weights, drawn.shots), with_ghost(programmed)
+
+    def _pack(
+        self,
+        model: IsingModel,
+        shots: int,
+        seeds: torch.Tensor,
+        shares: Sequence[tuple[int, ...]],
+        factors: NDArray[np.float64],
+    ) -> list[Packed]:
+        return pack_batch(
+            model,
+            seeds,
+            shots,
+            shares,
+            factors,
+            placement=self.placement,
+            fields=self._fields,
+            run=self._run,
+            most_reads=self._most_reads,
+            reversals=self.spin_reversals,
+        )
 
     def _run_all(self, packed: Sequence[Packed], purpose: str) -> list[Result[Readout]]:
         if not self._remembered:

@@ -6,6 +6,7 @@ known here: `find` tells, by its tag. Everything is done by one thread; make one
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -108,11 +109,12 @@ class Connection:
         (payload,), (label,) = payloads, labels
         primitive = self._ready(payload, label)
         failed: QPUError
+        outer = sys.exception()
         try:
             job = primitive.run(payload.pubs(), shots=payload.shots)
             job_id = str(job.job_id())
         except Exception as error:
-            failed = about_post(error, self.name, labels, self._service)
+            failed = about_post(error, self.name, labels, self._service, outer)
         else:
             self._jobs[job_id] = job
             return [job_id]

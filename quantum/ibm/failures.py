@@ -11,13 +11,13 @@ from typing import Any
 from quantum.ibm.account import scrubbed
 from quantum.jobs.errors import QPUError, RejectedError, UnknownOutcomeError
 
-_NOT_FINAL = (408, 409, 425)
-"""Statuses below 500 that do not say that nothing was accepted."""
+_REFUSALS = (400, 401, 402, 403, 404, 413, 422, 429)
+"""Statuses after which a submission was certainly not accepted; any other, as a timeout of a proxy, says nothing."""
 
 
-def status_of(error: BaseException) -> int | None:
+def status_of(error: BaseException, outer: BaseException | None = None) -> int | None:
     """HTTP status of the reply that an exception is about, or None where there was none."""
-    for one in _chain(error):
+    for one in _chain(error, outer):
         status = getattr(one, "status_code", None)
         if not isinstance(status, int):
             status = getattr(getattr(one, "response", None), "status_code", None)
@@ -32,7 +32,9 @@ def may_pass(error: BaseException) -> bool:
     return status is None or not 400 <= status < 500 or status in (408, 425, 429)
 
 
-def about_post(error: Exception, name: str, labels: Sequence[str], service: Any = None) -> QPUError:
+def about_post(
+    error: Exception, name: str, labels: Sequence[str], service: Any = None, outer: BaseException | None = None
+) -> QPUError:
     """What a failed submission leaves behind.
 
     A job was certainly not accepted if the client refused it before it sent anything, if the reply to the submission
@@ -43,22 +45,23 @@ def about_post(error: Exception, name: str, labels: Sequence[str], service: Any 
         name: of the backend.
         labels: of what was submitted.
         service: whose token the exception may show.
+        outer: what was being handled when the job was submitted, which says nothing of it.
 
     Returns:
         A RejectedError or an UnknownOutcomeError, without the exception attached.
     """
     from qiskit_ibm_runtime.exceptions import IBMNotAuthorizedError, IBMRuntimeError
 
-    status, text = status_of(error), scrubbed(str(error), service)
+    status, text = status_of(error, outer), scrubbed(str(error), service)
     if _of_preparation(error):
         return RejectedError(f"{name} does not take this job: {text}", 400)
     # the client wraps a reply to the submission in these; other exceptions may come from questions after it
     answered = isinstance(error, IBMRuntimeError | IBMNotAuthorizedError)
     if isinstance(error, IBMNotAuthorizedError) and status is None:
         status = 401
-    if answered and status is not None and 400 <= status < 500 and status not in _NOT_FINAL:
+    if answered and status in _REFUSALS:
         return RejectedError(f"{name} does not accept jobs ({status}): {text}", status, _retry_after(error))
-    if _never_connected(error):
+    if _never_connected(error, outer):
         return RejectedError(f"{name} cannot be reached: {type(error).__name__}")
     return UnknownOutcomeError(
         f"{name} was sent {len(labels)} jobs and gave no reply to rely on ({type(error).__name__}: {text}); they may "
@@ -90,16 +93,16 @@ def _retry_after(error: BaseException) -> float | None:
     return None
 
 
-def _never_connected(error: BaseException) -> bool:
+def _never_connected(error: BaseException, outer: BaseException | None) -> bool:
     """Whether a request failed before anything was sent."""
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-    return any(isinstance(one, NewConnectionError | ConnectTimeoutError) for one in _chain(error))
+    return any(isinstance(one, NewConnectionError | ConnectTimeoutError) for one in _chain(error, outer))
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An exception, and those that it came of."""
-    seen: set[int] = set()
+def _chain(error: BaseException, outer: BaseException | None = None) -> Iterator[BaseException]:
+    """An exception, and those that it came of, up to one that was there before."""
+    seen = {id(outer)}
     waiting: list[BaseException | None] = [error]
     while waiting:
         one = waiting.pop()

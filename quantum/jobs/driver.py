@@ -165,6 +165,8 @@ class _Work(Generic[R]):
     running: dict[str, Job] = field(default_factory=dict)  # by problem id
     others: dict[str, Job] = field(default_factory=dict)  # of another process
     posts: dict[str, int] = field(default_factory=dict)
+    missing: dict[str, float] = field(default_factory=dict)  # problem ids that the service does not know yet
+    priced: bool = False
     stopped: QPUError | None = None
     pause: float = _FIRST_PAUSE
     not_before: float = 0.0
@@ -187,6 +189,7 @@ class _Work(Generic[R]):
             raise
         if self.stopped is not None:
             self.journal.retract(job.label for job in self.refused.values())
+            self.journal.owner.release()
             raise self.stopped
         return self.done
 
@@ -239,7 +242,7 @@ class _Work(Generic[R]):
     def _post(self) -> None:
         """The next jobs, as long as there is room for them."""
         while self.stopped is None and (self.waiting or self.refused) and time.monotonic() >= self.not_before:
-            room = self.terms.in_flight - len(self.running) - len(self.unknown)
+            room = self._room()
             if room <= 0:
                 return
             count = min(room, self.solver.at_once)
@@ -250,6 +253,14 @@ class _Work(Generic[R]):
                 jobs = self._claim(count)
             if jobs:
                 self._send(jobs)
+
+    def _room(self) -> int:
+        """Jobs that may still be sent; under a budget one alone, until it is known what the solver really charges."""
+        most = self.terms.in_flight
+        if self.terms.budget is not None and not self.priced:
+            self.priced = self.journal.priced(self.solver.name)
+            most = most if self.priced else 1
+        return most - len(self.running) - len(self.unknown)
 
     def _claim(self, count: int) -> list[Job]:
         """Jobs that are to be posted; what else was found of the next requests goes where it belongs."""
@@ -287,7 +298,7 @@ class _Work(Generic[R]):
             self.running[job.problem_id] = job
         else:
             # its post may have ended only just now, long after it was intended
-            self.unknown[job.digest] = job, time.time() + self.terms.settle
+            self.unknown[job.digest] = job, time.monotonic() + self.terms.settle
 
     def _send(self, jobs: list[Job]) -> None:
         for job in jobs:
@@ -298,7 +309,7 @@ class _Work(Generic[R]):
         except RejectedError as error:
             replies = [error] * len(jobs)
         except UnknownOutcomeError as error:
-            until = time.time() + self.terms.settle
+            until = time.monotonic() + self.terms.settle
             self.unknown.update({job.digest: (job, until) for job in jobs})
             self._stop_after_too_many(jobs, error)
             self._wait(0.0)
@@ -316,6 +327,7 @@ class _Work(Generic[R]):
     def _rejected(self, job: Job, error: RejectedError) -> None:
         """A full queue passes; anything else does not, and a lost connection has been tried for by the client."""
         if error.status == _BUSY:
+            self.posts[job.digest] -= 1  # a full queue is no failure
             self.refused[job.digest] = job
             self._wait(error.retry_after or 0.0)
         else:
@@ -336,8 +348,9 @@ class _Work(Generic[R]):
         """Whether jobs without a reply were accepted; a job that is not there when it must be was not."""
         if not self.unknown or time.monotonic() < self.look_at:
             return
+        now = time.monotonic()  # one for all, so that those of one post go out together again
         for digest, (job, until) in list(self.unknown.items()):
-            settled = time.time() >= until
+            settled = now >= until
             found = self.solver.find(job.label)
             if found:
                 if len(found) > 1:
@@ -368,16 +381,26 @@ class _Work(Generic[R]):
         for problem_id, status in self.solver.statuses(list(self.running)[:POLLED]).items():
             if status in ONGOING:
                 continue
+            if status == "UNKNOWN" and time.monotonic() < self._given(problem_id):
+                continue
             job = self.running.pop(problem_id)
             if status == "UNKNOWN":
                 self.stopped = self.stopped or JobError(
-                    f"{self.solver.name} does not know problem {problem_id} any more, so that its answer is lost; it "
-                    "stays in the journal as accepted",
+                    f"{self.solver.name} does not know problem {problem_id} any more, so that its answer is lost; give "
+                    f"it up by `qpu resume --forget {job.label}`, and it is asked for, and paid for, again",
                     problem_id,
                     status,
                 )
             else:
                 self._fetch(job, problem_id)
+
+    def _given(self, problem_id: str) -> float:
+        """Until when a problem that was accepted may be unknown to the part of the service that is asked."""
+        if problem_id not in self.missing:
+            self.missing[problem_id] = time.monotonic() + self.terms.settle
+        else:
+            time.sleep(max(0.02, self.terms.settle / _LOOKS))
+        return self.missing[problem_id]
 
     def _fetch(self, job: Job, problem_id: str) -> None:
         request = self.requests[job.digest]
@@ -416,3 +439,4 @@ class _Work(Generic[R]):
         if self.terms.cancel and self.running:
             with contextlib.suppress(QPUError):
                 self.solver.cancel(list(self.running))
+        self.journal.owner.release()  # whoever comes next may go on with them

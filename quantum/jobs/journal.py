@@ -195,6 +195,14 @@ class Journal:
             counts = dict(database.execute("SELECT status, count(*) FROM jobs GROUP BY status"))
             return Totals(*_committed(database), counts)
 
+    def priced(self, solver: str) -> bool:
+        """Whether a charge of a solver is known, so that its estimates can be corrected."""
+        with self._reading() as database:
+            if database is None:
+                return False
+            query = "SELECT 1 FROM jobs WHERE solver = ? AND status = 'answered' LIMIT 1"
+            return database.execute(query, (solver,)).fetchone() is not None
+
     def claim(
         self, requests: Sequence[Request], *, solver: str, purpose: str, budget: float | None
     ) -> list[tuple[Job, bool]]:
@@ -276,10 +284,10 @@ class Journal:
             )
 
     def unreadable(self, label: str) -> None:
-        """Forget an answer that cannot be read, so that it is fetched again: it is paid for."""
+        """Let an answer that cannot be read be fetched again, for it is paid for; what is here stays until then."""
         with self._transaction() as database:
             database.execute(
-                "UPDATE jobs SET status = 'accepted', answer = NULL, owner = ? WHERE label = ? AND status = 'answered'",
+                "UPDATE jobs SET status = 'accepted', owner = ? WHERE label = ? AND status = 'answered'",
                 (self.owner.name, label),
             )
 

@@ -53,7 +53,9 @@ def test_temperature_and_load_take_from_the_overlap_and_weak_fields_give() -> No
     by_temperature = [retrieval_overlap(0.04, T) for T in (0.0, 0.2, 0.4, 0.5)]
     by_load = [retrieval_overlap(a, 0.3) for a in (0.01, 0.05, 0.09, 0.2)]
     by_field = [retrieval_overlap(0.2, 0.3, field=f, cue_overlap=0.8) for f in (0.0, 0.1, 0.3)]
-    assert by_field[-1] > retrieval_overlap(0.2, 0.3, field=1.0, cue_overlap=0.8)  # a strong one brings the cue's errors
+    assert by_field[-1] > retrieval_overlap(
+        0.2, 0.3, field=1.0, cue_overlap=0.8
+    )  # a strong one brings the cue's errors
     assert by_temperature == sorted(by_temperature, reverse=True)
     assert by_load == sorted(by_load, reverse=True)
     assert by_field == sorted(by_field)

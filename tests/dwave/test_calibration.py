@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from classical import fit_temperatures
+from classical import IsingModel, Samples, fit_temperatures
 from quantum import AnnealSchedule, response
 from quantum.dwave import ControlErrorWarning, DWaveSampler
+from quantum.dwave.calibration import probe_models
+from quantum.dwave.emulator import emulated_sampler
 from tests.contract.case import batch
 from tests.contract.laws import boltzmann
 from tests.dwave.service import BETA, loopback_sampler, service, solver
@@ -87,7 +89,7 @@ def test_a_table_predicts_the_temperatures_of_the_anneal_that_it_describes() -> 
         assert found.field == pytest.approx(response(schedule, 400).beta_h, rel=1e-3)
         assert found.coupling == pytest.approx(response(schedule, 400).beta_J, rel=1e-3)
         model = batch(spins=2, groups=1, models=2, field=0.15, coupling=0.15)
-        samples = sampler.sample(model, shots=20_000, seed=1)
+        samples = sampler.sample(model, shots=10_000, seed=1)
         fit = fit_temperatures(samples, model)
         assert abs(fit.beta_field - 1) < 5 * fit.field_error + 0.02  # the response is linear for weak fields
         assert abs(fit.beta_coupling - 1) < 5 * fit.coupling_error + 0.02
@@ -125,3 +127,28 @@ def test_the_law_is_the_models_by_hand_only_at_the_right_temperatures() -> None:
     model = batch(spins=4, seed=2)
     wrong = loopback_sampler(beta=(8.0, 8.0)).sample(model, shots=5_000, seed=1)
     assert chi_squared_p(wrong, boltzmann(model)) < 1e-5
+
+
+def test_temperatures_are_those_of_the_chains_that_models_stand_on() -> None:
+    """Chains are slower than qubits: one temperature for all copies would be wrong for those with other chains."""
+    options = {"duration": 3.0, "field": "ghost", "calibration_shots": 2_000, "control_error": 1e-9}
+    with emulated_sampler(size=3, **options) as sampler:
+        kinds = sampler.placement.kinds(4)
+        betas = [one.coupling for one in sampler.temperatures_by_kind(4)]
+        assert len(betas) == len(set(kinds)) == max(kinds) + 1 > 1
+        assert max(betas) > 1.3 * min(betas)
+        probes = probe_models(4, 4, True, 9)
+        model = IsingModel(probes.fields.repeat(1, len(kinds), 1), probes.couplings)
+        # every model once on every copy: those of a group stand side by side
+        drawn = [
+            sampler.sample(IsingModel(model.fields[g : g + 1], model.couplings[g : g + 1]), shots=500, seed=g)
+            for g in range(4)
+        ]
+    for kind in set(kinds):
+        members = [copy for copy, one in enumerate(kinds) if one == kind]
+        spins = torch.cat([one.spins[:, members] for one in drawn])
+        weights = torch.cat([one.weights[:, members] for one in drawn])
+        own = IsingModel(probes.fields.repeat(1, len(members), 1), probes.couplings)
+        fit = fit_temperatures(Samples(spins, weights, 500), own)
+        assert fit.beta_coupling == pytest.approx(1.0, abs=0.2), (kind, betas)
+        assert fit.beta_field == pytest.approx(1.0, abs=0.2), (kind, betas)

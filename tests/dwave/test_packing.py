@@ -20,6 +20,7 @@ from quantum.dwave.embedding import Embedding, largest_clique
 from quantum.dwave.layout import lay_out
 from quantum.dwave.packing import pack, verified_copies
 from quantum.dwave.solver_limits import SolverLimits
+from quantum.jobs.errors import UnsuitableError
 from tests.loopback import chip
 
 Copies = Sequence[Embedding]
@@ -249,9 +250,9 @@ def test_searches_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
 
 def test_limits_of_memory_and_time_are_kept(tmp_path: Path) -> None:
     limits = limits_of("zephyr", 3)
-    with pytest.raises(RuntimeError, match=r"failed with up to 0.0625 GiB of memory \(.+\); name an embedding"):
+    with pytest.raises(UnsuitableError, match=r"failed with up to 0.0625 GiB of memory \(.+\); name an embedding"):
         pack(12, limits, cache=tmp_path, memory=1 << 26)
-    with pytest.raises(RuntimeError, match=r"took more than 0.01 s; name an embedding"):
+    with pytest.raises(UnsuitableError, match=r"took more than 0.01 s; name an embedding"):
         pack(12, limits, cache=tmp_path, seconds=0.01)
     assert not list(tmp_path.iterdir())
 

@@ -330,6 +330,7 @@ def test_a_resumption_leaves_alone_what_others_do(path: Path) -> None:
     alive = Journal(path)
     with pytest.raises(Crash):
         run(Double(cloud, crashes={0: "after"}), THREE[1:2], alive, read, TERMS)
+    alive.claim(THREE[1:2], solver=Double(cloud).name, purpose="", budget=None)  # it goes on with it
     other = Double(cloud)
     other.name = "another"
     other.crashes = {0: "after"}
@@ -424,6 +425,7 @@ def test_what_another_process_died_with_is_taken_over_while_waiting_for_it(path:
     other = Journal(path)
     with pytest.raises(Crash):
         run(Double(cloud, crashes={0: "after"}), THREE[:1], other, read, TERMS)
+    other.claim(THREE[:1], solver=Double(cloud).name, purpose="", budget=None)  # it goes on with it
     timer = threading.Timer(0.5, other.close)
     timer.start()
     service = Double(cloud)
