@@ -152,18 +152,32 @@ def fitted_temperatures(
         found = _fit(*draw(_divided(model, rungs, rungs), [0] * len(LADDER)))
         start = found.field, found.coupling
     places = probe_kinds(kinds)
-    model = probe_models(spins, len(places), with_fields, 1)
-    # values stay within what a processor takes, however cold it is
-    scale = [torch.full((len(places),), max(1.0, beta), dtype=torch.float64) for beta in start]
-    samples, sampled = draw(_divided(model, *scale), places)
     parts = [slice(kind * PROBES, (kind + 1) * PROBES) for kind in range(kinds)]
-    return tuple(
-        _fit(
-            Samples(samples.spins[part], samples.weights[part], samples.shots),
-            IsingModel(sampled.fields[part], sampled.couplings[part]),
-        )
-        for part in parts
-    )
+    betas = [start] * kinds
+    found: list[Temperatures] = []
+    for number in range(1, 1 + probe_rounds(kinds)):
+        # values stay within what a processor takes, however cold it is
+        scale = torch.tensor([[max(1.0, beta) for beta in betas[kind]] for kind in places], dtype=torch.float64)
+        model = probe_models(spins, len(places), with_fields, number)
+        samples, sampled = draw(_divided(model, *scale.unbind(1)), places)
+        found = [
+            _fit(
+                Samples(samples.spins[part], samples.weights[part], samples.shots),
+                IsingModel(sampled.fields[part], sampled.couplings[part]),
+            )
+            for part in parts
+        ]
+        betas = [(one.field, one.coupling) for one in found]
+    return tuple(found)
+
+
+def probe_rounds(kinds: int) -> int:
+    """How often probes are drawn: again at what was found, where the start was that of another kind of copy.
+
+    Args:
+        kinds: how many there are.
+    """
+    return 1 if kinds == 1 else 2
 
 
 def probe_kinds(kinds: int) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from quantum.dwave.calibration import LADDER, probe_kinds
+from quantum.dwave.calibration import LADDER, probe_kinds, probe_rounds
 from quantum.dwave.placement import Placement
 from quantum.dwave.reads import split_reads
 from quantum.jobs.estimate import Estimate
@@ -51,11 +51,12 @@ class Costs:
             shots: of every model of a calibration batch.
             started: whether temperatures to start from were given.
         """
-        kinds = probe_kinds(max(self.placement.kinds(spins)) + 1)
+        kinds = max(self.placement.kinds(spins)) + 1
         ladder = Estimate()
         if not started:
             ladder = self._of(spins, self.placement.shares_on(spins, [0] * len(LADDER)), shots)
-        return ladder + self._of(spins, self.placement.shares_on(spins, kinds), shots)
+        probes = self._of(spins, self.placement.shares_on(spins, probe_kinds(kinds)), shots)
+        return ladder + probes * probe_rounds(kinds)
 
     def _of(self, spins: int, shares: Sequence[tuple[int, ...]], shots: int) -> Estimate:
         qubits = [one.qubits for one in self.placement.embeddings(spins)]
