@@ -16,6 +16,8 @@ NAMES = (
     "mean_field",
     "banded",
     "durations",
+    "qpu_packing",
+    "hopfield_retrieval",
 )
 
 

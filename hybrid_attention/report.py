@@ -220,7 +220,7 @@ def _attention_section(config: TrainConfig, examples: list[Example], embed: _Emb
     A query that sees few keys gives each a large share, whatever it learned, so the scale of shares ends at the largest
     one among the later half of the queries.
     """
-    shares = config.attention == "softmax" or config.readout == "mean"
+    shares = config.attention == "softmax" or config.readout != "sum"
     later = [float(w[:, w.shape[1] // 2 :].max()) for example in examples for w in example.weights]
     limit = max(later) if shares else 1.0
     blocks = [

@@ -149,8 +149,8 @@ def fitted_temperatures(
     if start is None:
         rungs = torch.tensor(LADDER, dtype=torch.float64)
         model = probe_models(spins, len(LADDER), with_fields, 0)
-        found = _fit(*draw(_divided(model, rungs, rungs), [0] * len(LADDER)))
-        start = found.field, found.coupling
+        rough = _fit(*draw(_divided(model, rungs, rungs), [0] * len(LADDER)))
+        start = rough.field, rough.coupling
     places = probe_kinds(kinds)
     parts = [slice(kind * PROBES, (kind + 1) * PROBES) for kind in range(kinds)]
     betas = [start] * kinds
