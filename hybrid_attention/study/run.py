@@ -24,7 +24,7 @@ from hybrid_attention.study.storage import StudyFolder
 from hybrid_attention.study.training import train_cell
 from quantum import DesignRangeWarning
 
-_Measure = Callable[[Cell, StudyConfig, Access], list[dict[str, Any]]]
+_Measure = Callable[..., list[dict[str, Any]]]
 
 _ONE_AT_A_TIME = Lock()
 """Workers may have several threads, but torch's generator, its number of threads and Python's warning filters are the
@@ -69,7 +69,7 @@ def run_study(
         workers: processes on this machine; 0 computes in this one.
         scheduler: address of a Dask scheduler; takes the place of workers.
         progress: whether to show a progress bar.
-        measure: computes the rows of a cell of models.
+        measure: computes the rows of a cell of models, from the cell, the study and, for processors, the access.
         journal: where quantum processors' jobs are kept; in the study's folder by default.
 
     Raises:
@@ -115,6 +115,6 @@ def _rows_alone(
             return train_cell(cell, study, StudyFolder(folder).run_folder(cell), access)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DesignRangeWarning)  # the column outside_design says it of every model
-            return measure(cell, study, access)
+            return measure(cell, study, access) if cell.setting.sampler in QPUS else measure(cell, study)
     finally:
         torch.set_num_threads(threads)

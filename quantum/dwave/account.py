@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from quantum.dwave.connection import Connection
-from quantum.dwave.credentials import open_client, scrubbed
+from quantum.dwave.credentials import ENVIRONMENT, open_client, scrubbed
 from quantum.dwave.decode import require_whole
 from quantum.dwave.solver_limits import SolverLimits
 from quantum.jobs.driver import Terms, resume
@@ -25,15 +25,13 @@ def list_solvers(client: Any = None) -> list[dict[str, Any]]:
         ValueError: no credentials, or a token that is refused.
         QPUError: the service cannot be reached.
     """
-    from dwave.cloud.exceptions import SolverAuthenticationError
     from requests.exceptions import RequestException
 
     own = client is None
     client = open_client() if own else client
     try:
+        _require_token(client)
         return [_row(solver) for solver in client.get_solvers(qpu=True)]
-    except SolverAuthenticationError:
-        raise ValueError(f"the token is refused by {client.config.endpoint}; check it") from None
     except (RequestException, OSError) as error:
         raise QPUError(f"cannot list solvers of {client.config.endpoint}: {scrubbed(str(error), client)}") from None
     finally:
@@ -60,6 +58,7 @@ def fetch(journal: Journal, solver: str, client: Any = None) -> list[Job]:
     client = open_client() if own else client
     try:
         # by its name alone: what was paid for can be fetched from a solver that is offline, or gone
+        _require_token(client)
         connection = Connection(client, SimpleNamespace(name=solver))
         try:
             return resume(connection, journal, _read, Terms("resumed"))
@@ -68,6 +67,26 @@ def fetch(journal: Journal, solver: str, client: Any = None) -> list[Job]:
     finally:
         if own:
             client.close(wait=False)
+
+
+def _require_token(client: Any) -> None:
+    """Refuse a token that is not let in, by a question that changes nothing.
+
+    Raises:
+        ValueError: says by whom it is refused.
+    """
+    from dwave.cloud.api import Problems
+    from dwave.cloud.api.exceptions import ResourceAuthenticationError
+
+    try:
+        with Problems.from_config(client.config) as problems:
+            problems.list_problems(max_results=1)
+    except ResourceAuthenticationError:
+        raise ValueError(
+            f"the token is refused by {client.config.endpoint}; check {ENVIRONMENT[0]} and the configuration file"
+        ) from None
+    except Exception:
+        return  # whatever else is wrong shows with the questions that follow
 
 
 def _read(answer: Answer, request: Request) -> None:

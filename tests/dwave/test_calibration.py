@@ -144,11 +144,15 @@ def test_temperatures_are_those_of_the_chains_that_models_stand_on() -> None:
             sampler.sample(IsingModel(model.fields[g : g + 1], model.couplings[g : g + 1]), shots=500, seed=g)
             for g in range(4)
         ]
+    fits = []
     for kind in set(kinds):
         members = [copy for copy, one in enumerate(kinds) if one == kind]
         spins = torch.cat([one.spins[:, members] for one in drawn])
         weights = torch.cat([one.weights[:, members] for one in drawn])
         own = IsingModel(probes.fields.repeat(1, len(members), 1), probes.couplings)
         fit = fit_temperatures(Samples(spins, weights, 500), own)
-        found = fit.beta_coupling, fit.beta_field
-        assert found == pytest.approx((1.0, 1.0), abs=0.2), (kind, betas)
+        fits.append((fit.beta_coupling, fit.beta_field))
+    # the same models on all kinds: what a coherent anneal's law differs from Boltzmann's in, it does everywhere
+    for found in fits:
+        assert found == pytest.approx(fits[0], rel=0.12), (fits, betas)
+        assert found == pytest.approx((1.0, 1.0), abs=0.3), (fits, betas)

@@ -216,7 +216,7 @@ def test_jobs_are_listed(whole: Whole, capsys: pytest.CaptureFixture[str]) -> No
     for row in rows:
         assert set(FIELDS) <= set(row)
         assert row["status"] == "answered"
-        assert row["models"] in (4, 8, 16)
+        assert 1 <= row["models"] <= 16
         # estimates are rounded up to nanoseconds, charges to the nearest
         assert row["charged_us"] - 1e-9 <= row["estimate_us"] <= row["charged_us"] + 0.001 + 1e-9
     assert main(["qpu", "jobs", str(whole.path / "journal.sqlite")]) == 0

@@ -9,6 +9,7 @@ import pytest
 from qpu_runs import credentials, flags, loopback
 from small_runs import refused, snapshot
 
+from hybrid_attention.cli import main
 from quantum.jobs import Journal
 from tests.jobs.double import request
 from tests.loopback import LoopbackServer
@@ -322,8 +323,10 @@ def test_a_token_that_is_refused_is_named_by_where_it_comes_from(
     assert "LOOP-not-this-one" not in err
 
 
-def test_a_solver_that_is_gone_is_named_when_its_jobs_are_resumed(
+def test_jobs_of_a_solver_that_is_gone_can_still_be_asked_for(
     place: Path, served: LoopbackServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     left_behind(place)
-    refuse(place, served, capsys, PAYING["resume"], "'chip'", "choose one of Loopback_pegasus2, Slow")
+    assert main(PAYING["resume"]) == 0
+    assert "1 never accepted" in capsys.readouterr().out
+    assert not served.account.jobs
