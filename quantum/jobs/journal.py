@@ -373,7 +373,8 @@ class Journal:
         if head.startswith(_SQLITE) and head[_WITH_LOG_AT] == _WITH_LOG:
             raise ValueError(f"journal {self.path} cannot be used (it is another program's); name another")
         try:
-            address = f"{self.path.absolute().as_uri()}?mode=ro"
+            # not read-only: a process that was killed may have left a transaction to be taken back first
+            address = f"{self.path.absolute().as_uri()}?mode=rw"
             with closing(sqlite3.connect(address, uri=True, timeout=60.0)) as database:
                 found = database.execute("SELECT value FROM facts WHERE name = 'format'").fetchone()
         except sqlite3.DatabaseError as error:

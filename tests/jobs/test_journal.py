@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -346,3 +348,23 @@ def test_the_last_solver_is_the_one_that_was_used_last(journal: Journal) -> None
     journal.keep_solver("chip", "1", {"is": ["chip", "1"]})
     assert journal.solver("chip") == {"is": ["chip", "1"]}
     assert journal.solver() == {"is": ["chip", "1"]}
+
+
+def test_a_journal_whose_process_was_killed_in_a_transaction_opens(tmp_path: Path) -> None:
+    """What SQLite left half written is taken back, and the journal goes on."""
+    path = tmp_path / "journal.sqlite"
+    journal = Journal(path)
+    claim(journal, *requests(1))
+    journal.close()
+    script = (
+        "import os, signal, sqlite3, sys\n"
+        "database = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "database.execute('PRAGMA cache_size = 1')\n"
+        "database.execute('BEGIN IMMEDIATE')\n"
+        "database.execute('CREATE TABLE big (x)')\n"
+        "database.executemany('INSERT INTO big VALUES (?)', [(os.urandom(4000),) for _ in range(200)])\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script, str(path)]).returncode == -signal.SIGKILL
+    assert path.with_name("journal.sqlite-journal").stat().st_size > 0
+    assert [job.status for job in Journal(path).jobs()] == ["intended"]
