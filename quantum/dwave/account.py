@@ -74,19 +74,21 @@ def _require_token(client: Any) -> None:
 
     Raises:
         ValueError: says by whom it is refused.
+        QPUError: the service cannot be reached.
     """
     from dwave.cloud.api import Problems
     from dwave.cloud.api.exceptions import ResourceAuthenticationError
 
+    endpoint = client.config.endpoint
     try:
         with Problems.from_config(client.config) as problems:
             problems.list_problems(max_results=1)
     except ResourceAuthenticationError:
         raise ValueError(
-            f"the token is refused by {client.config.endpoint}; check {ENVIRONMENT[0]} and the configuration file"
+            f"the token is refused by {endpoint}; check {ENVIRONMENT[0]} and the configuration file"
         ) from None
-    except Exception:
-        return  # whatever else is wrong shows with the questions that follow
+    except OSError as error:  # what requests and the client raise are all of it
+        raise QPUError(f"{endpoint} does not answer: {scrubbed(str(error), client)}") from None
 
 
 def _read(answer: Answer, request: Request) -> None:
