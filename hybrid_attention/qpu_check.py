@@ -15,7 +15,7 @@ from hybrid_attention.qpu import Access
 from hybrid_attention.samplers import build_sampler
 from hybrid_attention.study.figures_of_merit import exact_law
 from quantum.dwave.calibration import probe_models
-from quantum.jobs.journal import MICROSECONDS
+from quantum.jobs.records import MICROSECONDS
 
 MODELS = 8
 _BATCH = 7

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from quantum.jobs.journal import Job, Journal
+from quantum.jobs.journal import Journal
+from quantum.jobs.records import Job
 
 
 def solver_rows(sampler: str) -> list[dict[str, Any]]:

@@ -11,7 +11,8 @@ from quantum.dwave.decode import require_whole
 from quantum.dwave.solver_limits import SolverLimits
 from quantum.jobs.driver import Terms, resume
 from quantum.jobs.errors import QPUError
-from quantum.jobs.journal import Job, Journal
+from quantum.jobs.journal import Journal
+from quantum.jobs.records import Job
 from quantum.jobs.service import Answer, Request
 
 

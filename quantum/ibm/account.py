@@ -10,7 +10,8 @@ from typing import Any
 
 from quantum.jobs.driver import Terms, resume
 from quantum.jobs.errors import AnswerError, QPUError
-from quantum.jobs.journal import Job, Journal
+from quantum.jobs.journal import Journal
+from quantum.jobs.records import Job
 from quantum.jobs.service import Answer, Request
 
 PLACES = "QISKIT_IBM_TOKEN (with QISKIT_IBM_INSTANCE, if wanted) and in ~/.qiskit/qiskit-ibm.json"

@@ -20,7 +20,7 @@ from quantum.ibm.estimate import quantum_seconds
 from quantum.ibm.options import Options
 from quantum.ibm.payload import Payload
 from quantum.jobs.estimate import Estimate
-from quantum.jobs.journal import MICROSECONDS
+from quantum.jobs.records import MICROSECONDS
 from quantum.jobs.service import Request
 from quantum.trotter import pairs
 

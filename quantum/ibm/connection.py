@@ -16,7 +16,7 @@ from quantum.ibm.answer import packed
 from quantum.ibm.failures import about_post, may_pass, status_of
 from quantum.ibm.payload import Payload, Primitive, default_primitive
 from quantum.jobs.errors import AnswerError, JobError, QPUError, RejectedError
-from quantum.jobs.journal import MICROSECONDS
+from quantum.jobs.records import MICROSECONDS
 from quantum.jobs.service import ONGOING, Answer
 
 STATUSES = {

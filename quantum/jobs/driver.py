@@ -24,7 +24,8 @@ from quantum.jobs.errors import (
     RejectedError,
     UnknownOutcomeError,
 )
-from quantum.jobs.journal import Job, Journal
+from quantum.jobs.journal import Journal
+from quantum.jobs.records import Job
 from quantum.jobs.service import ONGOING, Answer, Request, Service
 
 IN_FLIGHT = 200

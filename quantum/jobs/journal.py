@@ -14,7 +14,6 @@ no other run's jobs are found under it.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import tempfile
 import time
@@ -23,108 +22,30 @@ import weakref
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 from quantum.jobs.errors import AnswerError, BudgetError
 from quantum.jobs.owners import Owner
+from quantum.jobs.records import (
+    COLUMNS,
+    FORMAT,
+    MICROSECONDS,
+    TABLES,
+    Job,
+    Totals,
+    committed,
+    newest,
+    over_budget,
+    packed,
+    unpacked,
+    worst_ratio,
+)
 from quantum.jobs.service import Answer, Request
-
-FORMAT = "hybrid-attention journal 1"
-STATES = ("intended", "accepted", "answered", "failed")
-MICROSECONDS = 1e6
 
 _SQLITE, _WITH_LOG_AT, _WITH_LOG = b"SQLite format 3\0", 18, 2
 """Of a file's head: a database with a write-ahead log is not ours, and even reading it would leave files beside it."""
-
-_TABLES = f"""
-CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE solvers (
-    name TEXT NOT NULL, graph_id TEXT NOT NULL, definition BLOB NOT NULL, seen REAL NOT NULL,
-    PRIMARY KEY (name, graph_id)
-) STRICT;
-CREATE TABLE jobs (
-    label TEXT PRIMARY KEY,
-    digest TEXT NOT NULL,
-    attempt INTEGER NOT NULL,
-    purpose TEXT NOT NULL,
-    solver TEXT NOT NULL,
-    status TEXT NOT NULL CHECK (status IN {STATES}),
-    problem_id TEXT,
-    models INTEGER NOT NULL,
-    reads INTEGER NOT NULL,
-    qubits INTEGER NOT NULL,
-    estimate_us REAL NOT NULL,
-    charged_us REAL,
-    owner TEXT NOT NULL,
-    intended_at REAL NOT NULL,
-    ended_at REAL,
-    answer BLOB,
-    error TEXT,
-    UNIQUE (digest, attempt)
-) STRICT;
-"""
-_COLUMNS = (
-    "label, digest, attempt, purpose, solver, status, problem_id, models, reads, qubits, estimate_us, charged_us, "
-    "owner, intended_at, ended_at, error"
-)
-
-
-@dataclass(frozen=True)
-class Job:
-    """A row of the journal, without its answer.
-
-    Args:
-        label: under which it was, or will be, posted.
-        digest: of what is asked.
-        attempt: 1, and one more for each that failed.
-        purpose: what it is for, such as "calibration".
-        solver: its name.
-        status: one of `STATES`.
-        problem_id: the service's, once it is accepted.
-        models: Ising models in it.
-        reads: of each.
-        qubits: that are programmed.
-        estimate_us: QPU time that it was expected to be charged, µs.
-        charged_us: QPU time that it was charged, µs; None until it is known.
-        owner: the process that works on it.
-        intended_at: when it was last about to be posted, seconds since 1970.
-        ended_at: when it was answered or had failed, likewise.
-        error: why it failed.
-    """
-
-    label: str
-    digest: str
-    attempt: int
-    purpose: str
-    solver: str
-    status: str
-    problem_id: str | None
-    models: int
-    reads: int
-    qubits: int
-    estimate_us: float
-    charged_us: float | None
-    owner: str
-    intended_at: float
-    ended_at: float | None
-    error: str | None
-
-
-@dataclass(frozen=True)
-class Totals:
-    """Sums over a journal.
-
-    Args:
-        charged_us: of all that ended, µs.
-        open_us: expected of what is intended or accepted, µs.
-        jobs: how many there are, by status.
-    """
-
-    charged_us: float
-    open_us: float
-    jobs: dict[str, int]
 
 
 class Journal:
@@ -159,13 +80,13 @@ class Journal:
     def jobs(self) -> list[Job]:
         """All jobs, in the order in which they were intended first."""
         with self._reading() as database:
-            rows = database.execute(f"SELECT {_COLUMNS} FROM jobs ORDER BY rowid") if database else ()
+            rows = database.execute(f"SELECT {COLUMNS} FROM jobs ORDER BY rowid") if database else ()
             return [Job(*row) for row in rows]
 
     def job(self, digest: str) -> Job | None:
         """The newest attempt at what a digest stands for."""
         with self._reading() as database:
-            return _newest(database, digest) if database else None
+            return newest(database, digest) if database else None
 
     def answer(self, digest: str) -> Answer | None:
         """The answer to what a digest stands for, if there is one.
@@ -183,7 +104,7 @@ class Journal:
         if found is None:
             return None
         try:
-            return Answer(_unpacked(found[0]), found[1])
+            return Answer(unpacked(found[0]), found[1])
         except (zlib.error, ValueError):
             raise AnswerError(f"the answer to {digest[:12]} in journal {self.path} is damaged") from None
 
@@ -193,7 +114,7 @@ class Journal:
             if database is None:
                 return Totals(0.0, 0.0, {})
             counts = dict(database.execute("SELECT status, count(*) FROM jobs GROUP BY status"))
-            return Totals(*_committed(database), counts)
+            return Totals(*committed(database), counts)
 
     def priced(self, solver: str) -> bool:
         """Whether a charge of a solver is known, so that its estimates can be corrected."""
@@ -224,13 +145,13 @@ class Journal:
         """
         claimed: list[tuple[Job, bool]] = []
         with self._transaction() as database:
-            charged, expected = _committed(database)
-            ratio = _worst_ratio(database)
+            charged, expected = committed(database)
+            ratio = worst_ratio(database)
             for request in requests:
-                job = _newest(database, request.digest)
+                job = newest(database, request.digest)
                 if job is not None and job.status in ("intended", "accepted") and self.owner.may_take(job.owner):
                     database.execute("UPDATE jobs SET owner = ? WHERE label = ?", (self.owner.name, job.label))
-                    job = _newest(database, request.digest)
+                    job = newest(database, request.digest)
                 if job is not None and job.status != "failed":
                     claimed.append((job, False))
                     continue
@@ -238,7 +159,7 @@ class Journal:
                 if budget is not None and charged + expected + cost > budget * MICROSECONDS:
                     if claimed:
                         break
-                    raise BudgetError(_over(charged, expected, cost, budget, solver))
+                    raise BudgetError(over_budget(charged, expected, cost, budget, solver))
                 expected += cost
                 claimed.append((self._intend(database, request, job, solver, purpose), True))
         return claimed
@@ -271,7 +192,7 @@ class Journal:
         with self._transaction() as database:
             database.execute(
                 "UPDATE jobs SET status = 'answered', answer = ?, charged_us = ?, ended_at = ? WHERE label = ?",
-                (_packed(answer.content), answer.charged_us, time.time(), label),
+                (packed(answer.content), answer.charged_us, time.time(), label),
             )
 
     def failed(self, label: str, error: str, charged_us: float = 0.0) -> None:
@@ -295,7 +216,7 @@ class Journal:
         """Keep a solver's properties, so that answers can be replayed without asking for them."""
         with self._transaction() as database:
             database.execute(
-                "INSERT OR REPLACE INTO solvers VALUES (?, ?, ?, ?)", (name, graph_id, _packed(definition), time.time())
+                "INSERT OR REPLACE INTO solvers VALUES (?, ?, ?, ?)", (name, graph_id, packed(definition), time.time())
             )
 
     def solver(self, name: str | None = None) -> dict[str, Any] | None:
@@ -311,7 +232,7 @@ class Journal:
                 "SELECT definition FROM solvers WHERE ? IS NULL OR name = ? ORDER BY seen DESC, rowid DESC LIMIT 1",
                 (name, name),
             ).fetchone()
-        return None if found is None else _unpacked(found[0])
+        return None if found is None else unpacked(found[0])
 
     def _intend(
         self, database: sqlite3.Connection, request: Request, last: Job | None, solver: str, purpose: str
@@ -336,14 +257,14 @@ class Journal:
             error=None,
         )
         row = astuple(job)
-        database.execute(f"INSERT INTO jobs ({_COLUMNS}) VALUES ({', '.join('?' * len(row))})", row)
+        database.execute(f"INSERT INTO jobs ({COLUMNS}) VALUES ({', '.join('?' * len(row))})", row)
         return job
 
     def _opened(self, database: sqlite3.Connection) -> str:
         """The prefix of this run's labels, after what is needed is made or checked."""
         run = self._run
         if not database.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-            for statement in filter(str.strip, _TABLES.split(";")):
+            for statement in filter(str.strip, TABLES.split(";")):
                 database.execute(statement)
             facts = {"format": FORMAT, "prefix": uuid.uuid4().hex[:12], "run": run or ""}
             database.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
@@ -429,46 +350,3 @@ def passing_journal(user: object) -> Journal:
     folder = tempfile.TemporaryDirectory(prefix="hybrid-attention-")
     weakref.finalize(user, folder.cleanup)
     return Journal(Path(folder.name) / "journal.sqlite")
-
-
-def _newest(database: sqlite3.Connection, digest: str) -> Job | None:
-    found = database.execute(
-        f"SELECT {_COLUMNS} FROM jobs WHERE digest = ? ORDER BY attempt DESC LIMIT 1", (digest,)
-    ).fetchone()
-    return None if found is None else Job(*found)
-
-
-def _committed(database: sqlite3.Connection) -> tuple[float, float]:
-    """What was charged, and what open jobs are expected to be, µs."""
-    charged, expected = database.execute(
-        "SELECT coalesce(sum(charged_us), 0), coalesce(sum(CASE WHEN status IN ('intended', 'accepted') THEN "
-        "estimate_us ELSE 0 END), 0) FROM jobs"
-    ).fetchone()
-    return charged, expected * _worst_ratio(database)
-
-
-def _worst_ratio(database: sqlite3.Connection) -> float:
-    """Most that a charge exceeded its estimate by, as a factor: estimates are corrected by what was seen."""
-    ratio = database.execute(
-        "SELECT max(charged_us / estimate_us) FROM jobs WHERE status = 'answered' AND estimate_us > 0"
-    ).fetchone()[0]
-    return max(1.0, ratio or 1.0)
-
-
-def _over(charged: float, expected: float, cost: float, budget: float, solver: str) -> str:
-    spent = f"{charged / MICROSECONDS:.6g} s charged"
-    if expected:
-        spent += f" and {expected / MICROSECONDS:.6g} s in flight"
-    return (
-        f"the next submission to {solver} would cost {cost / MICROSECONDS:.6g} s of QPU time, which with {spent} "
-        f"passes the budget of {budget:g} s; nothing more was submitted"
-    )
-
-
-def _packed(content: dict[str, Any]) -> bytes:
-    return zlib.compress(json.dumps(content, separators=(",", ":")).encode(), 1)
-
-
-def _unpacked(packed: bytes) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(zlib.decompress(packed))
-    return content

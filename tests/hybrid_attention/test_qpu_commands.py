@@ -19,7 +19,7 @@ from small_runs import numbers
 from hybrid_attention.cli import main
 from hybrid_attention.run import RunFolder
 from quantum.jobs import Journal
-from quantum.jobs.journal import Job
+from quantum.jobs.records import Job
 from tests.loopback import Boltzmann, Fault, LoopbackServer
 
 FIELDS = ("label", "problem_id", "status", "models", "estimate_us", "charged_us")

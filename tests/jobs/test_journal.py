@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from quantum.jobs import BudgetError, Journal
-from quantum.jobs.journal import STATES, Job
+from quantum.jobs.records import STATES, Job
 from quantum.jobs.service import Answer, Request
 from tests.jobs.double import digest, request, requests
 from tests.jobs.processes import CONTEXT
