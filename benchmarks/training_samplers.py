@@ -9,30 +9,17 @@ tenth. Runs that are already in FOLDER are not repeated; one that was interrupte
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.seeds import mean_and_error, paired
-from classical import ExactSampler, IsingModel, Sampler
-from classical.sampler import Seed
-from classical.samples import Samples
+from classical import PerfectSamples, Sampler
 from hybrid_attention.config import TrainConfig
 from hybrid_attention.evaluate import evaluate_run, load_run
 from hybrid_attention.run import RunFolder
 from hybrid_attention.train import train
-
-
-@dataclass(frozen=True)
-class PerfectSamples:
-    """Independent samples of the Boltzmann law, without its closed form."""
-
-    def sample(self, model: IsingModel, *, shots: int = 256, seed: Seed = 0) -> Samples:
-        """Draw from the law itself."""
-        return ExactSampler().sample(model, shots=shots, seed=seed)
-
 
 LONG = {"sampler": "statevector", "duration": 10.0, "trotter_steps": 20}
 ARMS: dict[str, dict[str, Any]] = {

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from classical import (
-    ExactSampler,
     GhostSpin,
     GibbsSampler,
     IsingModel,
     MeanFieldSampler,
+    PerfectSamples,
     Polished,
     ProductSampler,
     Sampler,
@@ -43,14 +42,6 @@ class Way:
     sampler: Sampler
     law: Law | None
     share: int = 1
-
-
-class PerfectSamples:
-    """Independent samples of the Boltzmann law."""
-
-    def sample(self, model: IsingModel, *, shots: int = 256, seed: Any = 0) -> Any:
-        """Draw from the law itself."""
-        return ExactSampler().sample(model, shots=shots, seed=seed)
 
 
 def ways() -> list[Way]:

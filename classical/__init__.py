@@ -8,6 +8,7 @@ from classical.gibbs import GibbsSampler
 from classical.heat_bath import heat_bath
 from classical.ising import IsingModel, all_configurations
 from classical.mean_field import ConvergenceWarning, MeanFieldSampler
+from classical.perfect import PerfectSamples
 from classical.polished import Polished
 from classical.product import ProductSampler
 from classical.sampler import Sampler
@@ -23,6 +24,7 @@ __all__ = [
     "IsingModel",
     "MeanFieldSampler",
     "Mixing",
+    "PerfectSamples",
     "Polished",
     "ProductSampler",
     "Sampler",

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from classical import bilinear, marginal
+from classical import bilinear, marginal, perfect_draw
 from classical.bilinear import BilinearForm, Halves
 from classical.ising import IsingModel
-from classical.random import model_seeds, uniforms
+from classical.random import model_seeds
 from classical.sampler import Seed, require_shots, require_spins
 from classical.samples import Samples
 
@@ -129,7 +129,7 @@ class ExactSampler:
         seeds = model_seeds(seed, model.groups, model.models, model.fields.device)
 
         def draw(chunk: _Chunk) -> Tensor:
-            return _draw(chunk.solve(), chunk.halves(), uniforms(chunk.seeds, 2 * shots))
+            return perfect_draw.draw(chunk.solve(), chunk.halves(), chunk.seeds, shots)
 
         half = 2 ** (model.spins // 2)
         with torch.no_grad():
@@ -290,20 +290,3 @@ def _require_mask(visible: Tensor, model: IsingModel) -> None:
             f"visible is {visible.dtype} with shape {tuple(visible.shape)}; give torch.bool with shape "
             f"(groups or 1, models, spins) = {shapes[0]}"
         )
-
-
-def _draw(form: BilinearForm, s: Halves, numbers: Tensor) -> Tensor:
-    """Independent samples from uniform numbers (groups, models, 2 shots): int8 (groups, models, shots, spins)."""
-    for_a, for_b = numbers.chunk(2, -1)
-    a = _inverse_cumulative(form.weight_a.transpose(-1, -2).contiguous(), for_a)
-    group = torch.arange(a.shape[0], device=a.device)[:, None, None]
-    v = form.v.transpose(-1, -2).unsqueeze(2)
-    weight_b = torch.softmax(form.c[group, a] + v, -1) if form.logarithmic else form.c[group, a] * v
-    b = _inverse_cumulative(weight_b, for_b.unsqueeze(-1)).squeeze(-1)
-    return torch.cat([s.a.to(torch.int8)[a], s.b.to(torch.int8)[b]], -1)
-
-
-def _inverse_cumulative(weights: Tensor, numbers: Tensor) -> Tensor:
-    """Indices i with probability ∝ weights_i, from uniform numbers in (0, 1), along the last axis."""
-    cumulative = weights.double().cumsum(-1)
-    return torch.searchsorted(cumulative, numbers * cumulative[..., -1:]).clamp_(max=weights.shape[-1] - 1)

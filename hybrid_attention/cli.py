@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from hybrid_attention.ablate_command import AblateCommand, ablation_below
 from hybrid_attention.config import CalibrationName, SamplerName, TrainConfig, changed_keys
 from hybrid_attention.design_command import DesignCommand
 from hybrid_attention.errors import InputError, RunStopped
@@ -212,12 +213,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = _settings_below(given[1:]) if given[:1] == ["train"] else TrainConfig()
         study = study_below(given[1:]) if given[:1] == ["study"] else StudyCommand()
+        ablation = ablation_below(given[1:]) if given[:1] == ["ablate"] else AblateCommand()
         command = (
             Annotated[Train, tyro.conf.subcommand("train", default=Train(settings))]
             | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
             | Annotated[Generate, tyro.conf.subcommand("generate")]
             | Annotated[DesignCommand, tyro.conf.subcommand("design")]
             | Annotated[StudyCommand, tyro.conf.subcommand("study", default=study)]
+            | Annotated[AblateCommand, tyro.conf.subcommand("ablate", default=ablation)]
             | Annotated[ExportCommand, tyro.conf.subcommand("export")]
             | Annotated[QPUCommand, tyro.conf.subcommand("qpu")]
         )
@@ -233,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"hybrid-attention: {error}", file=sys.stderr)
         return 2
     except QPUError as error:
-        again = "go on with --resume" if given[:1] in (["train"], ["study"]) else "try again"
+        again = "go on with --resume" if given[:1] in _RESUMED else "try again"
         print(f"hybrid-attention: {error}; what was paid for is in the journal: {again}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # whoever read our output has seen enough
@@ -243,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"hybrid-attention: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        advice = "; go on with --resume" if given[:1] in (["train"], ["study"]) else ""
+        advice = "; go on with --resume" if given[:1] in _RESUMED else ""
         print(f"hybrid-attention: interrupted{advice}", file=sys.stderr)
         return 130
     return 0
@@ -259,4 +262,6 @@ def _one_line_warning(
         print(warnings.formatwarning(message, category, filename, lineno), end="", file=sys.stderr)
 
 
+_RESUMED = (["train"], ["study"], ["ablate"])
+"""Commands that can be gone on with."""
 _DESCRIPTION = "Attention whose pattern is an interacting Ising model, trained on exact or annealed spin statistics."

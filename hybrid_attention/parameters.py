@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from classical import ExactSampler, Sampler
 from hybrid_attention.build import build_model, build_task
 from hybrid_attention.config import TrainConfig
 from hybrid_attention.errors import InputError
+from hybrid_attention.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -28,22 +29,27 @@ class Matched:
     excess: int
 
 
-def count_parameters(config: TrainConfig, sampler: Sampler | None = None) -> int:
+def count_parameters(config: TrainConfig, sampler: Sampler | None = None, task: Task | None = None) -> int:
     """Trainable parameters of a run's model, without training it.
 
     Args:
         config: its settings; a text is read, as its vocabulary counts.
         sampler: what holds models of that length, where exact sums do not.
+        task: of the run, where it is at hand already.
 
     Raises:
         InputError: settings that do not work.
     """
-    task = build_task(config.validate())
+    config = config.validate()
+    task = build_task(config) if task is None else task
     return build_model(config, task, ExactSampler() if sampler is None else sampler).parameter_count()
 
 
 def match_parameters(
-    configs: Mapping[str, TrainConfig], to: str | int | None = None, sampler: Sampler | None = None
+    configs: Mapping[str, TrainConfig],
+    to: str | int | Callable[[Iterable[int]], int] = min,
+    sampler: Sampler | None = None,
+    task: Task | None = None,
 ) -> dict[str, Matched]:
     """Choose the width of each run's perceptrons so that all train about equally many parameters.
 
@@ -51,8 +57,10 @@ def match_parameters(
 
     Args:
         configs: settings by name.
-        to: the run, by name, or the number of parameters to match; the fewest by default, so that no run grows.
+        to: the run, by name, the number of parameters to match, or what chooses one of all numbers: `min`, so that no
+            run grows, by default.
         sampler: as for `count_parameters`.
+        task: of all runs, where it is at hand already.
 
     Returns:
         By name. Settings already nearest are left as they are.
@@ -60,10 +68,10 @@ def match_parameters(
     Raises:
         InputError: a name that is not among them, or a number that no width of at least 1 comes near.
     """
-    counts = {name: count_parameters(config, sampler) for name, config in configs.items()}
+    counts = {name: count_parameters(config, sampler, task) for name, config in configs.items()}
     if isinstance(to, str) and to not in counts:
         raise InputError(f"to is {to!r}; use one of {', '.join(counts)}")
-    target = min(counts.values()) if to is None else counts[to] if isinstance(to, str) else to
+    target = counts[to] if isinstance(to, str) else to if isinstance(to, int) else to(counts.values())
     return {name: _matched(name, config, counts[name], target) for name, config in configs.items()}
 
 

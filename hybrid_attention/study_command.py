@@ -42,7 +42,7 @@ class StudyCommand:
         """Work through the grid, write the report and say where it is."""
         from hybrid_attention.study.run import run_study
 
-        workers = _processors() if self.how.workers is None else self.how.workers
+        workers = processors() if self.how.workers is None else self.how.workers
         if workers < 0:
             raise InputError(f"--workers is {workers}; give at least 0")
         finished = run_study(
@@ -74,5 +74,6 @@ def study_below(arguments: Sequence[str]) -> StudyCommand:
     return StudyCommand(StudyConfig.load(record)) if how.resume and record.is_file() else StudyCommand()
 
 
-def _processors() -> int:
+def processors() -> int:
+    """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -6,25 +6,12 @@ A row is one model at one setting with one seed (kind "model"), or one training 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from hybrid_attention.tables import Column, arrow_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-class Column(NamedTuple):
-    """A column of the table.
-
-    Args:
-        type: "text", "integer" or "number".
-        unit: of its numbers, "1" where they have none.
-        meaning: one phrase.
-    """
-
-    type: str
-    unit: str
-    meaning: str
-
 
 COLUMNS: dict[str, Column] = {
     "kind": Column("text", "1", "model or training"),
@@ -87,12 +74,4 @@ COLUMNS: dict[str, Column] = {
 
 def schema() -> pa.Schema:
     """The table's columns for Arrow, with unit and meaning in each field's metadata."""
-    import pyarrow as pa
-
-    types = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64()}
-    return pa.schema(
-        [
-            pa.field(name, types[column.type], metadata={"unit": column.unit, "meaning": column.meaning})
-            for name, column in COLUMNS.items()
-        ]
-    )
+    return arrow_schema(COLUMNS)

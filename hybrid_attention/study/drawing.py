@@ -72,6 +72,7 @@ class Curve:
         hover: a text for each value.
         look: how it is drawn.
         error: half-width for each value, nan for none; empty for no errors at all. Of a level it is shaded.
+        across: whether the errors are those of the positions, and their bars lie.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Curve:
     hover: list[str]
     look: Look
     error: list[float] = field(default_factory=list)
+    across: bool = False
 
     @property
     def level(self) -> bool:

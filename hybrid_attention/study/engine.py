@@ -1,6 +1,6 @@
 """Where cells are worked through: on this machine's processors, or on a Dask cluster.
 
-Workers only compute; every part is written by the process that runs the study. A worker that dies has its cell computed
+Workers only compute; every part is written by the process that asked for it. A worker that dies has its cell computed
 again elsewhere.
 """
 
@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from uuid import uuid4
 
 from hybrid_attention.errors import InputError, RunStopped
@@ -20,7 +20,18 @@ if TYPE_CHECKING:
     from distributed import Client
 
 Rows = list[dict[str, Any]]
-Work = Callable[[Cell], Rows]
+
+
+class Named(Protocol):
+    """What is computed at a time; its name is the same in every process."""
+
+    @property
+    def name(self) -> str:
+        """A name of its own."""
+        ...
+
+
+C = TypeVar("C", bound=Named)
 
 ALLOWED_DEATHS = 10
 """Workers of one's own that may die under one cell before the cell is to blame; a scheduler that was started elsewhere
@@ -29,43 +40,65 @@ has a number of its own (distributed.scheduler.allowed-failures)."""
 _CONNECT = "5s"
 
 
-def compute(cells: list[Cell], work: Work, workers: int, scheduler: str) -> Iterator[tuple[Cell, Rows]]:
+def compute(
+    batches: Sequence[Sequence[C]],
+    work: Callable[[C], Rows],
+    workers: int,
+    scheduler: str,
+    enough: Callable[[], bool] | None = None,
+) -> Iterator[tuple[C, Rows]]:
     """Rows of every cell, in the order in which they are done.
 
     Args:
-        cells: what to work through.
+        batches: cells to work through; those of one batch go to one worker, one after the other.
         work: computes the rows of a cell; it travels to the workers.
         workers: processes on this machine; 0 computes in this one.
         scheduler: address of a Dask scheduler, or "" for workers of one's own.
+        enough: says when no more batches are to be begun; those that are under way are still finished.
 
     Raises:
         InputError: a scheduler that does not answer.
         RunStopped: workers that die under one cell again and again.
     """
-    if not cells:
+    if not batches:
         return
     if workers == 0 and not scheduler:
-        for cell in cells:
-            yield cell, work(cell)
+        for batch in batches:
+            if enough is not None and enough():
+                return
+            for cell in batch:
+                yield cell, work(cell)
         return
     from distributed import KilledWorker, as_completed
 
-    study = uuid4().hex  # other studies may have cells of the same name on the same cluster
-    with _client(min(workers, len(cells)), scheduler) as client:
-        futures = {
-            client.submit(_work_through, work, batch, key=f"{batch[0].name}-{study}", priority=-place): batch
-            for place, batch in enumerate(batches(cells))  # training runs, which take longest, come last
-        }
-        for future in as_completed(list(futures)):
+    run = uuid4().hex  # others may have cells of the same name on the same cluster
+    with _client(min(workers, len(batches)), scheduler) as client:
+        waiting = list(enumerate(batches))[::-1]
+        futures: dict[Any, Sequence[C]] = {}
+
+        def begin(most: int) -> list[Any]:
+            """Hand out up to so many batches, in their order."""
+            begun: list[Any] = []
+            while waiting and len(begun) < most and not (enough is not None and enough()):
+                place, batch = waiting.pop()
+                key = f"{batch[0].name}-{run}"
+                begun.append(client.submit(_work_through, work, batch, key=key, priority=-place))
+                futures[begun[-1]] = batch
+            return begun
+
+        # where the work may end early, no batch waits at a worker
+        done = as_completed(begin(len(batches) if enough is None else max(1, sum(client.ncores().values()))))
+        for future in done:
             try:
-                done = future.result()
+                rows = future.result()
             except KilledWorker:
                 raise RunStopped(
                     f"workers keep dying under one cell ({futures[future][0]}), perhaps short of memory; "
                     "what was done is kept: go on with --resume"
                 ) from None
-            yield from zip(futures[future], done, strict=True)
+            yield from zip(futures.pop(future), rows, strict=True)
             future.release()
+            done.update(begin(1))
 
 
 def batches(cells: Sequence[Cell]) -> list[list[Cell]]:
@@ -84,7 +117,7 @@ def batches(cells: Sequence[Cell]) -> list[list[Cell]]:
     return list(found.values())
 
 
-def _work_through(work: Work, batch: Sequence[Cell]) -> list[Rows]:
+def _work_through(work: Callable[[C], Rows], batch: Sequence[C]) -> list[Rows]:
     return [work(cell) for cell in batch]
 
 

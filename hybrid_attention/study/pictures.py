@@ -73,7 +73,10 @@ def _draw(axes: Axes, panel: Panel) -> None:
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    handles = [_level(axes, curve) if curve.level else _curve(axes, curve, panel.y.log) for curve in panel.curves]
+    handles = [
+        _level(axes, curve) if curve.level else _curve(axes, curve, (panel.x if curve.across else panel.y).log)
+        for curve in panel.curves
+    ]
     for rule in panel.rules:
         style: Any = {"color": SOFT, "linewidth": 1.0, "linestyle": (0, (5, 3)), "zorder": 1}
         if rule.vertical:
@@ -106,12 +109,14 @@ def _curve(axes: Axes, curve: Curve, log: bool) -> Any:
     errors = None
     if curve.error:
         up = [0.0 if math.isnan(error) else error for error in curve.error]
-        down = [min(e, (1 - _LEAST_SHARE) * v) if log else e for v, e in zip(curve.y, up, strict=True)]
+        values = curve.x if curve.across else curve.y
+        down = [min(e, (1 - _LEAST_SHARE) * v) if log else e for v, e in zip(values, up, strict=True)]
         errors = [down, up]
     return axes.errorbar(
         curve.x,
         curve.y,
-        yerr=errors,
+        xerr=errors if curve.across else None,
+        yerr=None if curve.across else errors,
         label=_written(curve.name),
         color=look.color,
         linestyle=_DASHES[look.dash] if look.line else "none",
@@ -135,7 +140,7 @@ def _level(axes: Axes, curve: Curve) -> Any:
 
 
 def _axis(axes: Axes, which: str, axis: Axis) -> None:
-    from matplotlib.ticker import NullLocator
+    from matplotlib.ticker import MaxNLocator, NullLocator
 
     axes.set(**{f"{which}scale": "log" if axis.log else "linear", f"{which}label": _written(axis.title)})
     ends = (axis.high, axis.low) if axis.flipped else (axis.low, axis.high)
@@ -144,6 +149,8 @@ def _axis(axes: Axes, which: str, axis: Axis) -> None:
     if axis.ticks:
         own.set_ticks([value for value, _ in axis.ticks], [text for _, text in axis.ticks])
         own.set_minor_locator(NullLocator())
+    elif not axis.log and which == "x":
+        own.set_major_locator(MaxNLocator(5))
 
 
 def _text(axes: Axes, text: str, place: tuple[float, float], shift: tuple[int, int], across: str, along: str) -> None:

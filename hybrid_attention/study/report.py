@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pandas as pd
@@ -16,7 +17,7 @@ import hybrid_attention
 from hybrid_attention.files import write_text
 from hybrid_attention.study.accuracy_figures import cosine_figure, cost_figure, kl_figure, shots_figure
 from hybrid_attention.study.columns import COLUMNS
-from hybrid_attention.study.drawing import Figure, with_subscripts
+from hybrid_attention.study.drawing import Figure, Panel, with_subscripts
 from hybrid_attention.study.findings import findings
 from hybrid_attention.study.headline import statements
 from hybrid_attention.study.pictures import write_pictures
@@ -81,27 +82,11 @@ def render(table: pd.DataFrame, study: StudyConfig, kinds: list[Models], shown: 
         shown: figures.
         answer: the headline, statement by statement.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("hybrid_attention"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["written"] = _written
+    environment = page_environment()
     numbers = count(1)
     sections: dict[str, list[dict]] = {}
     for one in shown:
-        panels = [
-            {
-                "id": f"figure-{next(numbers)}",
-                "title": panel.title,
-                "height": height(panel),
-                # plotly writes <, > and / of its JSON as \u escapes, so that nothing in it can end the script element
-                "json": Markup(chart(panel).to_json()),
-            }
-            for panel in one.figure.panels
-        ]
+        panels = [page_panel(panel, f"figure-{next(numbers)}") for panel in one.figure.panels]
         block = {"figure": one.figure, "panels": panels, "name": one.name, "choices": one.choices}
         sections.setdefault(one.figure.title, []).append(block)
     return environment.get_template("study.html.j2").render(
@@ -121,6 +106,35 @@ def render(table: pd.DataFrame, study: StudyConfig, kinds: list[Models], shown: 
         version=hybrid_attention.__version__,
         plotly=Markup(get_plotlyjs()),
     )
+
+
+def page_environment() -> jinja2.Environment:
+    """What pages are made with."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("hybrid_attention"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["written"] = _written
+    return environment
+
+
+def page_panel(panel: Panel, name: str) -> dict[str, Any]:
+    """What a page needs of a panel.
+
+    Args:
+        panel: what is drawn.
+        name: of its place on the page.
+    """
+    return {
+        "id": name,
+        "title": panel.title,
+        "height": height(panel),
+        # plotly writes <, > and / of its JSON as \u escapes, so that nothing in it can end the script element
+        "json": Markup(chart(panel).to_json()),
+    }
 
 
 def _figures(table: pd.DataFrame, study: StudyConfig, kinds: list[Models]) -> Iterator[Shown]:

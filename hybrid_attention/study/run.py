@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from hybrid_attention.qpu import Access, JournalFlags, run_name
 from hybrid_attention.qpu_settings import QPUS
-from hybrid_attention.study.engine import compute, require_scheduler
+from hybrid_attention.study.engine import batches, compute, require_scheduler
 from hybrid_attention.study.grid import Cell, cells
 from hybrid_attention.study.instances import sources
 from hybrid_attention.study.measure import measure
@@ -90,7 +90,7 @@ def run_study(
     work = partial(_rows, study=study, folder=folder.path.absolute(), measure=measure, access=access)
     bar = tqdm(total=len(grid), initial=len(grid) - len(missing), unit="cell", disable=None if progress else True)
     with bar:
-        for cell, rows in compute(missing, work, workers, scheduler):
+        for cell, rows in compute(batches(missing), work, workers, scheduler):
             folder.keep(cell, rows)
             if cell.kind == "training":
                 folder.drop_run(cell)

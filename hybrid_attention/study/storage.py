@@ -12,7 +12,6 @@ goes on with the cells that have none.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,10 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hybrid_attention.errors import InputError
-from hybrid_attention.files import sync_folder
 from hybrid_attention.study.columns import COLUMNS, schema
 from hybrid_attention.study.grid import Cell
 from hybrid_attention.study.settings import StudyConfig, changed_settings
+from hybrid_attention.tables import clear_leftovers, write_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -113,7 +112,7 @@ class StudyFolder:
 
         self._parts.mkdir(exist_ok=True)
         if not self._part(cell).is_file():
-            _write(pa.Table.from_pylist(rows, schema=schema()), self._part(cell))
+            write_table(pa.Table.from_pylist(rows, schema=schema()), self._part(cell))
 
     def gather(self, cells: Iterable[Cell]) -> pa.Table:
         """Put all parts into one table, in the order of the cells, and write it.
@@ -135,14 +134,12 @@ class StudyFolder:
             except (OSError, pa.ArrowException) as error:
                 raise InputError(f"{part} cannot be read ({error}); delete it and go on with --resume") from None
         table = pa.concat_tables(tables)
-        _write(table, self.results)
+        write_table(table, self.results)
         return table
 
     def clear_leftovers(self) -> None:
         """Remove files that were being written when a study was killed."""
-        for folder in (self.path, self._parts):
-            for entry in folder.glob(".*.parquet.*"):
-                entry.unlink(missing_ok=True)
+        clear_leftovers(self.path, self._parts)
 
     def run_folder(self, cell: Cell) -> Path:
         """Where a training cell has its run."""
@@ -181,15 +178,3 @@ def read_results(path: Path) -> pa.Table:
     if lacking:
         raise InputError(f"{file} lacks the columns {', '.join(lacking)}; give the folder of a finished study")
     return table
-
-
-def _write(table: pa.Table, path: Path) -> None:
-    """A Parquet file that is there whole or not at all."""
-    import pyarrow.parquet as pq
-
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    pq.write_table(table, aside, compression="zstd")
-    with aside.open("rb+") as file:
-        os.fsync(file.fileno())
-    aside.replace(path)
-    sync_folder(path.parent)

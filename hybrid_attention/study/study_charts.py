@@ -84,7 +84,7 @@ def _curve(figure: go.Figure, curve: Curve, panel: Panel, group: str) -> None:
         mode=mode,
         line=_line(look),
         marker=_marker(look),
-        error_y=_errors(curve, panel.y),
+        **({"error_x": _errors(curve, panel.x)} if curve.across else {"error_y": _errors(curve, panel.y)}),
         text=[_written(text) for text in curve.hover],
         hovertemplate="%{text}<extra>%{fullData.name}</extra>",
     )
@@ -134,7 +134,7 @@ def _errors(curve: Curve, axis: Axis) -> dict[str, Any] | None:
     widths = [0.0 if math.isnan(error) else error for error in curve.error]
     down = [
         min(width, value * (1.0 - _LEAST_SHARE)) if axis.log else width
-        for value, width in zip(curve.y, widths, strict=True)
+        for value, width in zip(curve.x if curve.across else curve.y, widths, strict=True)
     ]
     return {"type": "data", "array": widths, "arrayminus": down, "symmetric": False, "thickness": 1.3, "width": 3}
 

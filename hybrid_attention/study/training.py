@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from classical import ExactSampler, IsingModel, Sampler, Samples
-from classical.sampler import Seed
+from classical import PerfectSamples, Sampler
 from hybrid_attention.evaluate import evaluate_run, load_run
 from hybrid_attention.qpu import Access
 from hybrid_attention.qpu_settings import QPUS
@@ -19,15 +17,6 @@ from hybrid_attention.study.grid import Cell
 from hybrid_attention.study.measure import circuit_columns, setting_columns
 from hybrid_attention.study.settings import StudyConfig
 from hybrid_attention.train import train
-
-
-@dataclass(frozen=True)
-class PerfectSamples:
-    """Independent samples of the Boltzmann law, without its closed form: what an ideal device would give."""
-
-    def sample(self, model: IsingModel, *, shots: int = 256, seed: Seed = 0) -> Samples:
-        """Draw from the law itself."""
-        return ExactSampler().sample(model, shots=shots, seed=seed)
 
 
 def train_cell(cell: Cell, study: StudyConfig, folder: Path, access: Access | None = None) -> list[dict[str, Any]]:

@@ -1,0 +1,252 @@
+"""The ablation: its grid, its record, its runs and how it goes on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from hybrid_attention.ablation.arms import ADDITIONS, BASES, arm_settings
+from hybrid_attention.ablation.columns import COLUMNS
+from hybrid_attention.ablation.grid import COMPARE, TUNE, Cell, chosen_rates, compared_cells, settings, tuning_cells
+from hybrid_attention.ablation.report import read_results, write_report
+from hybrid_attention.ablation.run import run_ablation
+from hybrid_attention.ablation.settings import AblationConfig
+from hybrid_attention.ablation.storage import AblationFolder
+from hybrid_attention.cli import main
+from hybrid_attention.config import TrainConfig
+from hybrid_attention.errors import InputError
+from hybrid_attention.parameters import count_parameters
+from hybrid_attention.run import RunFolder
+from hybrid_attention.train import train
+
+TINY = TrainConfig(steps=3, batch=4, dim=8, heads=2, eval_sequences=8)
+SMALL = AblationConfig(arms="softmax+bias,position+bias", seeds=2, lengths="4", runs=TINY)
+
+
+def invented(cell: Cell, ablation: AblationConfig, folder: Path) -> list[dict[str, Any]]:
+    """A row without a training run: position gains 0.1, and rates are best at 0.006."""
+    del ablation, folder
+    loss = 2.0 + 0.01 * cell.seed % 1 - 0.1 * cell.arm.startswith("position") + abs(cell.rate - 0.006)
+    known = {name: getattr(cell, name) for name in ("stage", "task", "length", "arm", "sampler", "seed", "rate")}
+    return [{name: {**known, "loss": loss, "accuracy": 0.5, "parameters": 100}.get(name) for name in COLUMNS}]
+
+
+def test_every_arm_gives_settings_that_a_run_can_have() -> None:
+    refused = {("linear", "bias"), ("gated-linear", "bias")} | {
+        (base, "sum") for base in ("hopfield", "linear", "gated-linear")
+    }
+    for base in BASES:
+        for addition in ADDITIONS:
+            config = replace(TINY, length=4, **arm_settings(f"{base}+{addition}"))
+            if (base, addition) in refused:
+                with pytest.raises(InputError):
+                    config.validate()
+            else:
+                config.validate()
+
+
+@pytest.mark.parametrize("arm", ["tanh", "softmax+", "softmax+biased", "softmax+bias+bias", "position+sum+free-energy"])
+def test_arms_that_do_not_exist_are_named_with_those_that_do(arm: str) -> None:
+    with pytest.raises(InputError, match="--arms has") as error:
+        AblationConfig(arms=f"softmax,{arm}").validate()
+    assert repr(arm) in str(error.value)
+    if arm == "tanh":
+        assert "gated-linear" in str(error.value)
+
+
+def test_arms_have_nearly_as_many_parameters_as_the_largest() -> None:
+    ablation = replace(SMALL, arms="softmax,position+bias,content,softmax+free-energy")
+    found = settings(ablation)
+    counts = [
+        count_parameters(replace(one.cell(COMPARE, 0, 1e-3).train_config(ablation), dim=8, heads=2)) for one in found
+    ]
+    unit = 2 * TINY.dim + 1
+    assert max(counts) - min(counts) <= unit
+    plain = settings(replace(ablation, match=False))
+    assert [one.feed_forward for one in plain] == [None] * 4
+
+
+def test_a_limit_leaves_arms_out_of_longer_sequences() -> None:
+    ablation = replace(SMALL, arms="softmax+bias,content+bias", lengths="4,6", limits="content=4").validate()
+    assert [(one.length, one.arm) for one in settings(ablation)] == [
+        (4, "softmax+bias"),
+        (4, "content+bias"),
+        (6, "softmax+bias"),
+    ]
+    with pytest.raises(InputError, match="--limits"):
+        replace(ablation, against="content+bias").validate()
+
+
+def test_arms_without_spins_have_one_sampler() -> None:
+    ablation = replace(SMALL, samplers="exact-samples,gibbs/burn-in=3").validate()
+    assert [(one.arm, one.sampler) for one in settings(ablation)] == [
+        ("softmax+bias", "exact"),
+        ("position+bias", "exact-samples"),
+        ("position+bias", "gibbs/burn-in=3"),
+    ]
+    config = settings(ablation)[2].cell(COMPARE, 0, 1e-3).train_config(ablation)
+    assert (config.sampler, config.burn_in) == ("gibbs", 3)
+
+
+def test_the_rate_of_the_smallest_mean_loss_is_chosen() -> None:
+    ablation = replace(SMALL, rates="1e-3,6e-3", tuning_seeds=2, lengths="4,6", tuning_lengths="4").validate()
+    found = settings(ablation)
+    cells = tuning_cells(ablation, found)
+    assert len(cells) == 2 * 2 * 2 and {cell.length for cell in cells} == {4}
+    assert not {cell.seed for cell in cells} & set(range(ablation.seeds))
+    losses = {("softmax+bias", 1e-3): 1.0, ("softmax+bias", 6e-3): 2.0, ("position+bias", 1e-3): None}
+    rates = chosen_rates(ablation, found, [(cell, losses.get((cell.arm, cell.rate), 3.0)) for cell in cells])
+    assert rates["brackets", 6, "softmax+bias"] == 1e-3
+    assert rates["brackets", 6, "position+bias"] == 6e-3  # at the other one every run failed
+    with pytest.raises(InputError, match="fails at every one"):
+        chosen_rates(ablation, found, [(cell, None) for cell in cells])
+
+
+def test_compared_runs_come_seed_after_seed() -> None:
+    found = settings(SMALL)
+    cells = compared_cells(SMALL, found, {("brackets", 4, arm): 1e-3 for arm in SMALL.arm_list})
+    assert [cell.seed for cell in cells] == [0, 0, 1, 1]
+
+
+def test_a_row_is_what_training_alone_gives(tmp_path: Path) -> None:
+    folder = AblationFolder(tmp_path / "ablation")
+    finished = run_ablation(replace(SMALL, arms="position+bias", seeds=1), folder, progress=False)
+    assert (finished.rows, finished.missing) == (1, 0)
+    row = read_results(folder.path).iloc[0]
+    config = replace(TINY, length=4, position_bias=True, lr=3e-3, feed_forward=int(row["feed_forward"]))
+    own = train(config, RunFolder(tmp_path / "run"), progress=False)
+    assert row["parameters"] == own.model.parameter_count()
+    from hybrid_attention.evaluate import evaluate_run, load_run
+
+    assert row["loss"] == pytest.approx(evaluate_run(load_run(tmp_path / "run"), progress=False)["loss"], abs=1e-12)
+    assert not list((folder.path / "runs").iterdir())
+
+
+def test_what_was_done_is_not_done_again(tmp_path: Path) -> None:
+    folder, done = AblationFolder(tmp_path), []
+
+    def work(cell: Cell, ablation: AblationConfig, where: Path) -> list[dict[str, Any]]:
+        done.append(cell)
+        return invented(cell, ablation, where)
+
+    run_ablation(replace(SMALL, rates="3e-3,6e-3"), folder, progress=False, work=work)
+    assert [cell.stage for cell in done] == [TUNE] * 4 + [COMPARE] * 4
+    first = read_results(tmp_path)
+    assert set(first[first["stage"] == COMPARE]["rate"]) == {0.006}
+    done.clear()
+    more = replace(SMALL, rates="3e-3,6e-3", seeds=3)
+    run_ablation(more, folder, resume=True, progress=False, work=work)
+    assert [(cell.seed, cell.arm) for cell in done] == [(2, "softmax+bias"), (2, "position+bias")]
+    again = read_results(tmp_path)
+    pd.testing.assert_frame_equal(again[again["seed"] != 2].reset_index(drop=True), first)
+
+
+def test_processor_time_ends_it_and_says_how_far_it_came(tmp_path: Path) -> None:
+    def slow(cell: Cell, ablation: AblationConfig, where: Path) -> list[dict[str, Any]]:
+        import time
+
+        started = time.process_time()
+        while time.process_time() - started < 0.05:
+            pass
+        return invented(cell, ablation, where)
+
+    folder = AblationFolder(tmp_path)
+    finished = run_ablation(SMALL, folder, progress=False, cpu_minutes=0.075 / 60, work=slow)
+    assert (finished.rows, finished.missing) == (2, 2)
+    assert "1 of 2 seeds were reached." in write_report(folder)
+    assert run_ablation(SMALL, folder, resume=True, progress=False, work=slow).missing == 0
+
+
+def test_a_failed_run_is_left_out_and_told(tmp_path: Path) -> None:
+    folder = AblationFolder(tmp_path)
+    run_ablation(replace(SMALL, rates="1e30", seeds=1), folder, progress=False)
+    table = read_results(tmp_path)
+    assert table["loss"].isna().all() and table["failure"].notna().all()
+    assert any("2 of 2 runs failed" in line for line in write_report(folder))
+
+
+def test_an_interrupted_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    ablation = replace(SMALL, arms="position+bias", seeds=1)
+    whole = AblationFolder(tmp_path / "whole")
+    run_ablation(ablation, whole, progress=False)
+    halted = AblationFolder(tmp_path / "halted")
+    halted.open(ablation.with_absolute_paths(), resume=False)
+    (setting,) = settings(ablation)
+    cell = setting.cell(COMPARE, 0, 3e-3)
+    config = cell.train_config(ablation).resolved()
+    run = RunFolder(halted.run_folder(cell))
+    train(config, run, progress=False)
+    newest = run.latest()
+    assert newest is not None
+    import shutil
+
+    shutil.rmtree(newest)  # as if killed before the last checkpoint
+    run_ablation(ablation, halted, resume=True, progress=False)
+    assert read_results(halted.path)["loss"].item() == read_results(whole.path)["loss"].item()
+
+
+def test_workers_give_the_rows_of_one_process(tmp_path: Path) -> None:
+    for name, workers in (("one", 0), ("two", 2)):
+        run_ablation(SMALL, AblationFolder(tmp_path / name), progress=False, workers=workers)
+    one, two = (read_results(tmp_path / name).drop(columns=["cpu_seconds", "seconds"]) for name in ("one", "two"))
+    pd.testing.assert_frame_equal(one, two)
+
+
+FLAGS = ["--steps", "3", "--batch", "4", "--dim", "8", "--heads", "2", "--eval-sequences", "8"]
+
+
+def test_the_command_from_start_to_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "ablation")
+    command = ["ablate", "--arms", "softmax+bias,position+bias", "--lengths", "4", "--workers", "0", "--out", out]
+    assert main([*command, "--seeds", "2", *FLAGS]) == 0
+    said = capsys.readouterr().out
+    assert "brackets, length 4: of the arms with learned couplings position+bias has the lowest loss" in said
+    assert "rows: 4" in said
+    page = (tmp_path / "ablation" / "report.html").read_text(encoding="utf-8")
+    assert "What the couplings are worth" in page and "http://" not in page.split("<script>")[0]
+    assert sorted(p.name for p in (tmp_path / "ablation" / "figures").iterdir()) == [
+        f"{name}.{kind}" for name in ("difference-brackets-softmax-bias", "loss-brackets") for kind in ("png", "svg")
+    ]
+    assert main(["ablate", "--resume", "--workers", "0", "--out", out]) == 0  # settings are in the folder
+    assert main(["ablate", "--resume", "--out", out, "--arms", "softmax+bias,fixed"]) == 2
+    assert "--arms (softmax+bias,position+bias → softmax+bias,fixed)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--arms", "softmax,tanh"], "--arms has 'tanh'"),
+        (["--arms", "softmax,softmax"], "--arms"),
+        (["--seeds", "0"], "--seeds is 0"),
+        (["--lengths", "4,x"], "--lengths"),
+        (["--lengths", "5"], "--length is 5"),
+        (["--lengths", "60"], "--length is 60"),
+        (["--against", "linear"], "--against"),
+        (["--samplers", "warp"], "--samplers has 'warp'"),
+        (["--samplers", "gibbs/burn-in"], "--samplers has 'gibbs/burn-in'"),
+        (["--samplers", "gibbs/speed=3"], "--samplers has 'gibbs/speed=3'"),
+        (["--samplers", "ibm"], "--samplers has 'ibm'"),
+        (["--tasks", "chess"], "chess"),
+        (["--attention", "softmax"], "--attention is softmax; use --arms"),
+        (["--lr", "0.1"], "--lr is 0.1; use --rates"),
+        (["--rates", "0"], "--rates"),
+        (["--limits", "tanh=3"], "--limits"),
+        (["--heads", "5"], "--heads 5"),
+        (["--cpu-minutes", "-1"], "--cpu-minutes is -1"),
+        (["--energy-loss", "0.1"], "--energy-loss is 0.1"),
+        (["--arms", "position+energy"], "--energy-loss is 0"),
+        (["--feed-forward", "16"], "--feed-forward is 16"),
+        (["--resume"], "no ablation to resume"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    arguments: list[str], named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ablate", "--out", str(tmp_path / "new"), "--workers", "0", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and named in error
+    assert not (tmp_path / "new").exists()
