@@ -6,7 +6,7 @@ STAMP := $(VENV)/.set-up
 # pip's own find-links (a folder of wheels) is honoured where one is configured
 LINKS := $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 
-.PHONY: setup demo test test-slow lint types contracts docs doctest notebooks bench browser check clean
+.PHONY: setup demo test test-slow lint types contracts docs doctest notebooks reproduce bench browser check clean
 
 setup: $(STAMP)
 
@@ -43,6 +43,11 @@ doctest: setup
 
 notebooks: setup
 	$(BIN)/python -m pytest --nbmake --override-ini addopts= notebooks
+
+# a small version of the ablation behind the results page; about ten minutes on two cores
+reproduce: setup
+	$(BIN)/hybrid-attention ablate --tasks text,brackets --lengths 8 --arms softmax+bias,sigmoid+bias,position+bias \
+		--steps 300 --seeds 3 --cpu-minutes 15 --out ablations/reproduce
 
 bench: setup
 	$(BIN)/python -m benchmarks

@@ -1,6 +1,7 @@
 """Sphinx configuration."""
 
-from hybrid_attention.study import COLUMNS
+from hybrid_attention.ablation import COLUMNS as ABLATION_COLUMNS
+from hybrid_attention.study import COLUMNS as STUDY_COLUMNS
 
 project = "hybrid-attention"
 author = "The hybrid-attention authors"
@@ -15,15 +16,15 @@ extensions = [
 ]
 myst_heading_anchors = 2
 myst_enable_extensions = ["dollarmath", "colon_fence", "substitution"]
-myst_substitutions = {
-    "study_columns": "\n".join(
-        ["| column | unit | |", "|---|---|---|"]
-        + [
-            f"| `{name}` | {'' if column.unit == '1' else column.unit} | {column.meaning} |"
-            for name, column in COLUMNS.items()
-        ]
-    )
-}
+
+
+def _columns(columns: dict) -> str:
+    """A table of columns as Markdown."""
+    lines = [f"| `{name}` | {'' if c.unit == '1' else c.unit} | {c.meaning} |" for name, c in columns.items()]
+    return "\n".join(["| column | unit | |", "|---|---|---|", *lines])
+
+
+myst_substitutions = {"study_columns": _columns(STUDY_COLUMNS), "ablation_columns": _columns(ABLATION_COLUMNS)}
 nb_execution_mode = "off"
 html_theme = "furo"
 html_title = "hybrid-attention"
