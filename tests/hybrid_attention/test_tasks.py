@@ -83,15 +83,15 @@ def test_sequences_are_uniform_over_the_words_of_their_side(held_out):
         assert stats.chisquare(counts.numpy(), expected / expected.sum() * size).pvalue < 1e-6
 
 
-def test_a_tenth_is_held_out():
+def test_a_tenthis_held_out():
     task = BracketsTask(16, 4)
     drawn = task._uniform(50_000, np.random.default_rng(0))
-    from hybrid_attention.tasks.brackets import _is_held_out
+    from hybrid_attention.tasks.split import is_held_out
 
-    share = _is_held_out(drawn).mean()
+    share = is_held_out(drawn).mean()
     assert abs(share - 0.1) < 5 * math.sqrt(0.09 / 50_000)
-    assert _is_held_out(sequences(task.validation(100), 4).numpy()).all()
-    assert not _is_held_out(sequences(task.training_batch(100, 0, 0), 4).numpy()).any()
+    assert is_held_out(sequences(task.validation(100), 4).numpy()).all()
+    assert not is_held_out(sequences(task.training_batch(100, 0, 0), 4).numpy()).any()
 
 
 def test_inputs_are_shifted_and_targets_are_at_closers_only():
