@@ -25,6 +25,8 @@ from hybrid_attention.run import RunFolder
 from hybrid_attention.samplers import LONGEST_EXACT, build_sampler, schedule_digest, table_digest
 from hybrid_attention.tasks import Batch, Task
 from hybrid_attention.tasks.base import IGNORED
+from hybrid_attention.tasks.options import options_without_paths
+from hybrid_attention.tasks.registry import task_class
 from hybrid_attention.transformer import Transformer
 
 EVALUATION_SEED = 1
@@ -101,7 +103,8 @@ def recorded_settings(config: TrainConfig) -> dict[str, Any]:
         config: the run's settings.
     """
     table = {"table_sha256": table_digest(config)} if config.schedule_table else {}
-    return {**asdict(config), "schedule_sha256": schedule_digest(config), **table}
+    options = options_without_paths(task_class(config.task), config) if config.task_options else ""
+    return {**asdict(config), "task_options": options, "schedule_sha256": schedule_digest(config), **table}
 
 
 def train_name(recorded: dict[str, Any]) -> str:

@@ -61,6 +61,23 @@ def absolute_options(kind: type[Task], config: TrainConfig) -> str:
     for name, value in parse_options(kind, config).items():
         if isinstance(value, Path):
             given[name] = str(value.absolute())
+    return _written(given)
+
+
+def options_without_paths(kind: type[Task], config: TrainConfig) -> str:
+    """The same options without those whose type is a path: where files lie does not tell one run from another.
+
+    Args:
+        kind: the task's class.
+        config: gives `task_options`.
+    """
+    paths = {name for name, value in parse_options(kind, config).items() if isinstance(value, Path)}
+    return _written({name: value for name, value in _given(config.task_options).items() if name not in paths})
+
+
+def _written(given: dict[str, str]) -> str:
+    if not given:
+        return ""
     written = io.StringIO()
     csv.writer(written, lineterminator="").writerow([f"{name}={value}" for name, value in given.items()])
     return written.getvalue()
