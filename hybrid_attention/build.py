@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -15,42 +16,59 @@ from hybrid_attention.baselines import SigmoidAttention, SoftmaxAttention
 from hybrid_attention.config import TrainConfig
 from hybrid_attention.errors import InputError
 from hybrid_attention.estimators import require_estimator
+from hybrid_attention.flags import flag
 from hybrid_attention.hopfield import HopfieldAttention
 from hybrid_attention.linear import LinearAttention
 from hybrid_attention.multihead import MultiHeadAttention
-from hybrid_attention.tasks import BracketsTask, Task, TextTask
+from hybrid_attention.tasks import Task
+from hybrid_attention.tasks.checks import require_batches, require_shape
+from hybrid_attention.tasks.options import option_names
+from hybrid_attention.tasks.registry import is_built_in, task_class
 from hybrid_attention.transformer import Transformer
 
 
-def build_task(config: TrainConfig, state: dict[str, Any] | None = None, other_text: bool = False) -> Task:
+def build_task(
+    config: TrainConfig, state: dict[str, Any] | None = None, other_text: bool = False, with_data: bool = True
+) -> Task:
     """The task of a run.
 
     Args:
         config: the run's settings.
         state: a checkpoint's `Task.state`, so that a text keeps the run's vocabulary.
         other_text: whether the text may be another one than the run was trained on.
+        with_data: whether the task is to give batches; False works where a text is gone, and takes a state.
 
     Raises:
-        InputError: settings or a text file that the task cannot use.
+        InputError: settings or a text file that the task cannot use, a class of another package that is no whole task,
+            or data that are not those that the state tells of.
     """
+    kind = task_class(config.task)
     try:
-        if config.task == "brackets":
-            return BracketsTask(config.length, config.types)
-        task = TextTask.from_file(config.text, config.length, (state or {}).get("characters"))
+        task = kind.from_config(config, state) if with_data else kind.without_data(config, state or {})
+        if not is_built_in(config.task):
+            require_shape(task, config.length)
+            if with_data:
+                require_batches(task, config.seed)
+        if state is not None and with_data and not other_text:
+            task.require_state(state)
+    except InputError:
+        raise
     except ValueError as error:
-        raise _input_error(error) from None
-    if state is not None and not other_text and state["sha256"] != task.state()["sha256"]:
-        raise InputError(
-            f"--text {config.text or '(the text inside Python)'} is not the text that this run was trained on (another "
-            "SHA-256); restore it, or train on this one in a new --out"
-        )
+        raise _input_error(error, config.task, kind) from error
     return task
 
 
-def _input_error(error: ValueError) -> InputError:
-    """The same message about the flag that gave the argument."""
-    message = str(error)
-    return InputError(message if message.startswith("--") else f"--{message}")
+def _input_error(error: ValueError, name: str, kind: type[Task]) -> InputError:
+    """The same message, in one line, about the flag that gave the argument with which it begins."""
+    message = " ".join(str(error).split())
+    first = message.partition(" ")[0]
+    if first.startswith("--"):
+        return InputError(message)
+    if first in option_names(kind):
+        return InputError(f"--task-options: {message}")
+    if first in {field.name for field in fields(TrainConfig)}:
+        return InputError(f"{flag(first)}{message.removeprefix(first)}")
+    return InputError(f"--task {name}: {message}")
 
 
 ATTENTION: dict[str, Callable[[TrainConfig, Sampler, int], MultiHeadAttention]] = {

@@ -6,15 +6,18 @@ import math
 import tomllib
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
+import tyro
 
 from hybrid_attention.arms import AttentionName, CouplingsName, ReadoutName, validate_arm
 from hybrid_attention.errors import InputError
 from hybrid_attention.files import write_text
 from hybrid_attention.flags import flag, require
 from hybrid_attention.qpu_settings import ANNEALERS, QPU_FIELDS, validate_qpu
+from hybrid_attention.tasks.options import absolute_options
+from hybrid_attention.tasks.registry import BUILT_IN, task_class
 
 LARGEST_SEED = 2**62  # layers add their number to it, and generators take 64 bits
 
@@ -33,8 +36,10 @@ LINEAR_DEFAULTS: dict[str, Any] = {"duration": 6.0, "trotter_steps": 12, "calibr
 class TrainConfig:
     """Settings of a training run. Flags and TOML keys carry these names (flags with hyphens)."""
 
-    task: Literal["brackets", "text"] = "brackets"
-    """What to learn: matching brackets, or the next character of a text."""
+    task: Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(BUILT_IN)},MODULE:CLASS}}")] = "brackets"
+    """What to learn: matching brackets, a noisy seasonal series, the next character of a text, or a class of yours."""
+    task_options: str = ""
+    """Arguments of the task's class, as levels=6,noise=0.5; of seasons (levels, longest, noise) or a class of yours."""
     text: str = ""
     """UTF-8 file for the text task; empty takes the English help texts inside Python."""
     types: int = 4
@@ -155,14 +160,7 @@ class TrainConfig:
                 require(value is None, name, value, "it goes with --sampler gibbs")
         validate_qpu(self)
         validate_arm(self)
-        if self.task == "brackets":
-            require(
-                self.length % 2 == 0,
-                "length",
-                self.length,
-                f"balanced brackets have an even length, try {self.length + 1}",
-            )
-            require(self.text == "", "text", self.text, "it goes with --task text")
+        task_class(self.task).check(self)
         return self
 
     @property
@@ -212,7 +210,9 @@ class TrainConfig:
         text = str(Path(self.text).absolute()) if self.text else ""
         schedule = str(Path(self.schedule).absolute()) if self.schedule_is_file else self.schedule
         table = str(Path(self.schedule_table).absolute()) if self.schedule_table else ""
-        return replace(self, text=text, schedule=schedule, noise=absolute_noise(self.noise), schedule_table=table)
+        options = absolute_options(task_class(self.task), self) if self.task_options else ""
+        found = replace(self, text=text, schedule=schedule, noise=absolute_noise(self.noise), schedule_table=table)
+        return replace(found, task_options=options)
 
     def save(self, path: Path) -> None:
         """Write as TOML, files by their absolute paths; values that are None are left out.

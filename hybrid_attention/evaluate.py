@@ -23,8 +23,10 @@ from hybrid_attention.qpu import JournalFlags, run_name
 from hybrid_attention.qpu_settings import QPUS
 from hybrid_attention.run import RunFolder
 from hybrid_attention.samplers import LONGEST_EXACT, build_sampler, schedule_digest, table_digest
-from hybrid_attention.tasks import Batch, Task, TextTask
+from hybrid_attention.tasks import Batch, Task
 from hybrid_attention.tasks.base import IGNORED
+from hybrid_attention.tasks.options import options_without_paths
+from hybrid_attention.tasks.registry import task_class
 from hybrid_attention.transformer import Transformer
 
 EVALUATION_SEED = 1
@@ -81,6 +83,19 @@ def evaluate(model: Transformer, batch: Batch, sampler: Sampler, seed: int, prog
     return Evaluation(mean.item(), error.item(), correct / count.sum().item(), models / seconds)
 
 
+def optimal_loss(task: Task, batch: Batch) -> float | None:
+    """The loss of the best possible prediction on the same sequences, in nats, where the task can compute it.
+
+    Args:
+        task: gives the prediction.
+        batch: held-out sequences.
+    """
+    best = task.optimal(batch.tokens)
+    if best is None:
+        return None
+    return F.nll_loss(best.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORED).item()
+
+
 def recorded_settings(config: TrainConfig) -> dict[str, Any]:
     """What a checkpoint records of a run's settings: all of them, and digests of its schedule and table files.
 
@@ -88,7 +103,8 @@ def recorded_settings(config: TrainConfig) -> dict[str, Any]:
         config: the run's settings.
     """
     table = {"table_sha256": table_digest(config)} if config.schedule_table else {}
-    return {**asdict(config), "schedule_sha256": schedule_digest(config), **table}
+    options = options_without_paths(task_class(config.task), config) if config.task_options else ""
+    return {**asdict(config), "task_options": options, "schedule_sha256": schedule_digest(config), **table}
 
 
 def train_name(recorded: dict[str, Any]) -> str:
@@ -154,10 +170,7 @@ def load_run(
     config = replace(config, **changed, estimator="covariance", independent_halves=False).resolved().validate()
     flags = journal or JournalFlags()
     flags.require_qpu(config.sampler)
-    if config.task == "text" and not with_data:
-        task: Task = TextTask.without_text(config.length, saved.task["characters"])
-    else:
-        task = build_task(config, saved.task, other_text="text" in changed)
+    task = build_task(config, saved.task, other_text="text" in changed, with_data=with_data)
     sampler = build_sampler(config, flags.access(path, train_name(recorded), budget))
     model = build_model(config, task, sampler)
     checkpoint.restore_model(model, saved, latest)
@@ -190,8 +203,11 @@ def evaluate_run(run: LoadedRun, sequences: int | None = None, progress: bool = 
         "accuracy": result.accuracy,
         "models_per_second": result.models_per_second,
     }
-    if run.config.task == "text":
-        summary["bits_per_character"] = result.loss / math.log(2)
+    optimal = optimal_loss(run.task, batch)
+    if optimal is not None:
+        summary["optimal_loss"] = optimal
+    if run.task.bits_per:
+        summary[f"bits_per_{run.task.bits_per}"] = result.loss / math.log(2)
     if run.task.chance is not None:
         summary["chance"] = run.task.chance
     return summary

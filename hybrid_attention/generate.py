@@ -10,7 +10,6 @@ from classical.random import derive_seeds
 from hybrid_attention.config import LARGEST_SEED
 from hybrid_attention.errors import InputError
 from hybrid_attention.evaluate import LoadedRun
-from hybrid_attention.tasks import BracketsTask, TextTask
 
 GENERATION_SEED = 2
 
@@ -20,7 +19,8 @@ def generate(run: LoadedRun, prompt: str, tokens: int, temperature: float = 1.0,
     """Continue a prompt, one character at a time.
 
     Text goes on for as many characters as asked for, each from the last `length` characters. Brackets are closed, each
-    by the model's choice of type, until as many are closed as were open.
+    by the model's choice of type, until as many are closed as were open. Other tasks go on where they say how
+    (`Task.encode`, `decode`, `next_token`, `continuation`).
 
     Args:
         run: the trained run.
@@ -33,7 +33,7 @@ def generate(run: LoadedRun, prompt: str, tokens: int, temperature: float = 1.0,
         The new characters.
 
     Raises:
-        InputError: a prompt the vocabulary cannot express, or numbers out of range.
+        InputError: a prompt the vocabulary cannot express, a task that takes none, or numbers out of range.
     """
     if tokens < 1:
         raise InputError(f"--tokens is {tokens}; give at least 1")
@@ -43,15 +43,12 @@ def generate(run: LoadedRun, prompt: str, tokens: int, temperature: float = 1.0,
         raise InputError(f"--seed is {seed}; give 0 or more and less than {LARGEST_SEED}")
     try:
         context = run.task.encode(prompt)
+        run.task.decode(context)
+        tokens = run.task.continuation(context, tokens)
     except ValueError as error:
         raise InputError(str(error)) from None
-    if isinstance(run.task, BracketsTask):
-        tokens = min(tokens, _open_brackets(run.task, context))
-        if len(context) - 1 + tokens > run.task.length:
-            raise InputError(
-                f"--prompt needs {len(context) - 1 + tokens} brackets to balance, but this run holds "
-                f"{run.task.length}; give a shorter prompt"
-            )
+    if not context:
+        raise InputError("--prompt is empty; give something to go on from")
     return _continue(run, context, tokens, temperature, seed)
 
 
@@ -64,16 +61,5 @@ def _continue(run: LoadedRun, context: list[int], tokens: int, temperature: floa
             choice = int(logits.argmax())
         else:
             choice = int(torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator))
-        if isinstance(run.task, BracketsTask):
-            choice += run.task.types
-            context.append(choice)
-            yield run.task.symbols[choice]
-        elif isinstance(run.task, TextTask):
-            context.append(choice)
-            yield run.task.decode([choice])
-
-
-def _open_brackets(task: BracketsTask, context: list[int]) -> int:
-    opened = sum(token < task.types for token in context)
-    closed = sum(task.types <= token < task.start for token in context)
-    return opened - closed
+        context.append(run.task.next_token(choice))
+        yield run.task.decode(context[-1:])

@@ -155,7 +155,7 @@ class Check:
                 f"--polish is {self.settings.polish}, which would hide what a check is to show; leave it out"
             )
         # brackets would ask for an even number of spins
-        config = replace(self.settings, task="text").resolved().validate()
+        config = replace(self.settings, task="text", task_options="").resolved().validate()
         if config.sampler not in QPUS:
             raise InputError(f"--sampler is {config.sampler}, which is no QPU; give {', '.join(QPUS)}")
         for line in check(config, Access(self.out / JOURNAL, budget=config.qpu_budget)):

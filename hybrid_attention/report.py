@@ -22,7 +22,7 @@ from hybrid_attention import charts
 from hybrid_attention.attention import BoltzmannAttention
 from hybrid_attention.build import using_sampler
 from hybrid_attention.config import TrainConfig
-from hybrid_attention.evaluate import Evaluation, evaluate
+from hybrid_attention.evaluate import Evaluation, evaluate, optimal_loss
 from hybrid_attention.files import write_text
 from hybrid_attention.samplers import build_schedule, exact_fits, reference_sampler, schedule_steps
 from hybrid_attention.train import TrainedRun
@@ -86,7 +86,7 @@ def render(run: TrainedRun) -> str:
         return {"id": f"figure-{next(numbers)}", "json": Markup(figure.to_json())}
 
     return environment.get_template("report.html.j2").render(
-        title=_title(config),
+        title=_title(run),
         headline=_headline(run, result),
         tiles=_tiles(run, result),
         config=config,
@@ -171,8 +171,8 @@ def with_error(value: float, error: float) -> str:
     return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
-def _title(config: TrainConfig) -> str:
-    task = {"brackets": "Bracket matching", "text": "Next characters of a text"}[config.task]
+def _title(run: TrainedRun) -> str:
+    config, task = run.config, run.task.title or type(run.task).__name__
     attention = "Boltzmann" if config.attention == "boltzmann" else config.attention
     return f"{task} with {attention} attention"
 
@@ -182,14 +182,10 @@ def _anneals(config: TrainConfig) -> bool:
     return config.attention == "boltzmann" and config.sampler != "exact"
 
 
-def _what(config: TrainConfig) -> str:
-    return "closing brackets" if config.task == "brackets" else "next characters"
-
-
 def _headline(run: TrainedRun, result: Evaluation) -> str:
     chance = "" if run.task.chance is None else f" (chance {run.task.chance:.1%})"
     return (
-        f"After {run.rows[-1]['step']:,} steps, {result.accuracy:.1%} of the {_what(run.config)} in held-out sequences "
+        f"After {run.rows[-1]['step']:,} steps, {result.accuracy:.1%} of the {run.task.counted} in held-out sequences "
         f"are predicted right{chance}, with a loss of {with_error(result.loss, result.loss_error)} nats."
     )
 
@@ -200,7 +196,7 @@ def _tiles(run: TrainedRun, result: Evaluation) -> list[tuple[str, str, str]]:
     loss, _, error = with_error(result.loss, result.loss_error).partition(" ± ")
     exact = " exact" if config.attention == "boltzmann" and exact_fits(config) else ""
     tiles = [
-        (f"Accuracy,{exact or ' held out'}", f"{result.accuracy:.1%}", f"of the {_what(config)}"),
+        (f"Accuracy,{exact or ' held out'}", f"{result.accuracy:.1%}", f"of the {run.task.counted}"),
         (f"Loss,{exact or ' held out'}", loss, f"± {error} nats" if error else "nats"),
     ]
     if _anneals(config):
@@ -209,8 +205,11 @@ def _tiles(run: TrainedRun, result: Evaluation) -> list[tuple[str, str, str]]:
         tiles.append((f"Loss, {how}", f"{last['loss']:.4f}", "nats"))
     if run.task.chance is not None:
         tiles.append(("Chance", f"{run.task.chance:.1%}", f"loss {-math.log(run.task.chance):.3f} nats"))
-    if config.task == "text":
-        tiles.append(("Bits per character", f"{result.loss / math.log(2):.3f}", "loss in bits"))
+    optimal = optimal_loss(run.task, run.task.validation(config.eval_sequences))
+    if optimal is not None:
+        tiles.append(("Best possible loss", f"{optimal:.4f}", "nats, on the same sequences"))
+    if run.task.bits_per:
+        tiles.append((f"Bits per {run.task.bits_per}", f"{result.loss / math.log(2):.3f}", "loss in bits"))
     return tiles
 
 
@@ -257,12 +256,7 @@ def _coupling_section(config: TrainConfig, examples: list[Example], embed: _Embe
 
 def _settings(config: TrainConfig, run: TrainedRun) -> list[tuple[str, str]]:
     """Settings that mattered in this run, by name."""
-    task = (
-        f"brackets, {config.types} kinds"
-        if config.task == "brackets"
-        else "text, " + (Path(config.text).name if config.text else "Python's own help texts")
-    )
-    settings = [("Task", task), ("Attention", config.attention)]
+    settings = [("Task", run.task.describe(config)), ("Attention", config.attention)]
     if config.attention == "boltzmann":
         settings.append(("Couplings", config.couplings))
     settings.append(("Position bias", "yes" if config.position_bias else "no"))

@@ -12,6 +12,7 @@ from hybrid_attention.config import LINEAR_DEFAULTS, PRESET, TrainConfig
 from hybrid_attention.errors import InputError
 from hybrid_attention.qpu import Access, annealer, emulated_annealer, gate_model
 from hybrid_attention.qpu_settings import QPUS
+from hybrid_attention.tasks.registry import task_class
 from quantum import AerSampler, AnnealSchedule, StatevectorSampler, read_noise
 
 LONGEST_EXACT = 20
@@ -153,7 +154,7 @@ def build_sampler(config: TrainConfig, access: Access | None = None) -> Sampler:
         raise InputError(f"--sampler {config.sampler}: {error} (the flags are {flags})") from None
     held = getattr(sampler, "max_spins", config.length)
     if config.attention == "boltzmann" and config.length > held:
-        longest = held - held % 2 if config.task == "brackets" else held
+        longest = task_class(config.task).longest_length(held)
         raise InputError(
             f"--length is {config.length}, but --sampler {config.sampler} holds at most {held} spins; use --length "
             f"{longest} or less" + ("" if config.sampler == "exact" else ", or --sampler exact")

@@ -7,16 +7,18 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tomli_w
+import tyro
 
 from hybrid_attention.config import LARGEST_SEED, NOT_SETTINGS, PRESET, absolute_noise
 from hybrid_attention.errors import InputError
 from hybrid_attention.files import write_text
 from hybrid_attention.flags import flag
 from hybrid_attention.qpu_settings import ANNEALERS, FITTED, QPUS
+from hybrid_attention.tasks.registry import BUILT_IN, task_class
 from quantum.calibration import CALIBRATIONS
 
 LARGEST_LAW = 16
@@ -88,7 +90,7 @@ class StudyConfig:
     """With a run: which layers; all by default."""
     heads: str = ""
     """With a run: which heads; all by default."""
-    train: Literal["", "brackets", "text"] = ""
+    train: Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(BUILT_IN)},MODULE:CLASS}}")] = ""
     """Also train on this task at every setting, with its sampler, and report the loss."""
     text: str = ""
     """UTF-8 file for the text task; empty takes the English help texts inside Python."""
@@ -136,6 +138,8 @@ class StudyConfig:
             self.noise == "" or self.sampler_list == ["aer"], "noise", self.noise, "it goes with --samplers aer alone"
         )
         self._validate_qpu()
+        if self.train:
+            task_class(self.train, "--train")
         if self.models == "random":
             for name in ("at_steps", "layers", "heads"):
                 _require(getattr(self, name) == "", name, getattr(self, name), "it goes with --models RUN")

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hybrid_attention.tasks.base import IGNORED, Batch
+from hybrid_attention.flags import require
+from hybrid_attention.tasks.base import IGNORED, Batch, Task
+from hybrid_attention.tasks.split import has_both_sides, is_held_out
+
+if TYPE_CHECKING:
+    from hybrid_attention.config import TrainConfig
 
 PAIRS = ("()", "[]", "{}", "<>", "«»", "⟨⟩", "⌈⌉", "⌊⌋", "⟦⟧", "⦃⦄")
-HELD_OUT = 10  # one sequence in this many is for validation
 VALIDATION_SEQUENCES = 2000
 _VALIDATION_SEED = 20_260_612
 _VALIDATION_DRAWS = 2**16
 
 
-class BracketsTask:
+class BracketsTask(Task):
     """Balanced sequences over k types of brackets, learned at the closing brackets only.
 
     A sequence is drawn uniformly from all Dyck words of its length, with uniformly random types. Inputs are a start
@@ -34,7 +38,9 @@ class BracketsTask:
         ValueError: an odd or non-positive length, types out of range, or so few sequences that none can be held out.
     """
 
-    name = "brackets"
+    title = "Bracket matching"
+    counted = "closing brackets"
+    has_options = False
 
     def __init__(self, length: int, types: int = 4) -> None:
         if length < 2 or length % 2:
@@ -43,8 +49,30 @@ class BracketsTask:
             raise ValueError(f"types is {types}; give 1 to {len(PAIRS)} kinds of brackets")
         self.length, self.types = length, types
         self.vocabulary, self.classes = 2 * types + 1, types
-        self.chance: float | None = 1 / types
+        self.chance = 1 / types
         self._require_both_sets()
+
+    @classmethod
+    def check(cls, config: TrainConfig) -> None:
+        """Refuse an odd length, a text and options."""
+        fix = f"balanced brackets have an even length, try {config.length + 1}"
+        require(config.length % 2 == 0, "length", config.length, fix)
+        super().check(config)
+
+    @classmethod
+    def from_config(cls, config: TrainConfig, state: dict[str, Any] | None) -> Self:
+        """As `--length` and `--types` say."""
+        return cls(config.length, config.types)
+
+    @classmethod
+    def describe(cls, config: TrainConfig) -> str:
+        """Name and kinds."""
+        return f"brackets, {config.types} kinds"
+
+    @classmethod
+    def longest_length(cls, most: int) -> int:
+        """The largest even length."""
+        return most - most % 2
 
     @property
     def start(self) -> int:
@@ -101,9 +129,29 @@ class BracketsTask:
         """One printable character for each token of a sequence."""
         return [self.symbols[int(token)] for token in tokens]
 
-    def state(self) -> dict[str, Any]:
-        """Nothing: length and types are in the configuration."""
-        return {}
+    def decode(self, tokens: list[int]) -> str:
+        """The brackets of some tokens."""
+        return "".join(self.symbols[token] for token in tokens)
+
+    def next_token(self, choice: int) -> int:
+        """The closing bracket of a type."""
+        return self.types + choice
+
+    def continuation(self, context: list[int], most: int) -> int:
+        """As many as close what is open.
+
+        Raises:
+            ValueError: more than the length holds.
+        """
+        opened = sum(token < self.types for token in context)
+        closed = sum(self.types <= token < self.start for token in context)
+        tokens = min(most, opened - closed)
+        if len(context) - 1 + tokens > self.length:
+            raise ValueError(
+                f"--prompt needs {len(context) - 1 + tokens} brackets to balance, but this run holds {self.length}; "
+                "give a shorter prompt"
+            )
+        return tokens
 
     def _batch(self, sequences: np.ndarray) -> Batch:
         full = torch.from_numpy(sequences)
@@ -117,14 +165,14 @@ class BracketsTask:
         found = np.empty((0, self.length), dtype=np.int64)
         while len(found) < size:
             drawn = self._uniform(max(2 * size, 64), generator)
-            found = np.concatenate([found, drawn[~_is_held_out(drawn)]])
+            found = np.concatenate([found, drawn[~is_held_out(drawn)]])
         return found[:size]
 
     @cached_property
     def _held_out(self) -> np.ndarray:
         """Different held-out sequences in random order, at most 2,000; where there are fewer, (almost surely) all."""
         drawn = self._uniform(_VALIDATION_DRAWS, np.random.default_rng(_VALIDATION_SEED))
-        drawn = drawn[_is_held_out(drawn)]
+        drawn = drawn[is_held_out(drawn)]
         _, first = np.unique(drawn, axis=0, return_index=True)
         return drawn[np.sort(first)[:VALIDATION_SEQUENCES]]
 
@@ -154,18 +202,8 @@ class BracketsTask:
         words = math.comb(2 * pairs, pairs) // (pairs + 1) * self.types**pairs
         if words > 1000:
             return
-        drawn = _is_held_out(self._uniform(20_000, np.random.default_rng(0)))
-        if drawn.all() or not drawn.any():
+        if not has_both_sides(self._uniform):
             raise ValueError(
                 f"length is {self.length} and types {self.types}: of only {words} different sequences none can be "
                 "held out for validation; use a longer length or more types"
             )
-
-
-def _is_held_out(sequences: np.ndarray) -> np.ndarray:
-    """Whether each sequence is for validation: a fixed hash of its tokens, bool (size,)."""
-    state = np.zeros(len(sequences), dtype=np.uint64)
-    for column in sequences.T.astype(np.uint64):
-        state = (state ^ column) * np.uint64(0x100000001B3) + np.uint64(0x9E3779B97F4A7C15)
-        state ^= state >> np.uint64(29)
-    return state % np.uint64(HELD_OUT) == 0

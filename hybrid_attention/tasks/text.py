@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hybrid_attention.tasks.base import Batch
+from hybrid_attention.tasks.base import Batch, Task
+
+if TYPE_CHECKING:
+    from hybrid_attention.config import TrainConfig
 
 TRAINING_SHARE = 0.9
 
 
-class TextTask:
+class TextTask(Task):
     """Predict the next character; the first 90 % of the text train, the last 10 % validate.
 
     Args:
@@ -27,13 +30,17 @@ class TextTask:
         ValueError: a length below 1, or a text with characters outside a given vocabulary.
     """
 
-    name = "text"
-    chance: float | None = None
+    title = "Next characters of a text"
+    counted = "next characters"
+    bits_per = "character"
+    from_text = True
+    has_options = False
 
     def __init__(self, text: str, length: int, vocabulary: str | None = None) -> None:
         if length < 1:
             raise ValueError(f"length is {length}; it must be at least 1")
         self.length = length
+        self._path = ""
         self.characters = "".join(sorted(set(text))) if vocabulary is None else vocabulary
         self.vocabulary = self.classes = len(self.characters)
         self.digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
@@ -49,7 +56,7 @@ class TextTask:
         self._training, self._validation = tokens[:cut], tokens[cut:]
 
     @classmethod
-    def from_file(cls, path: str | Path, length: int, vocabulary: str | None = None) -> TextTask:
+    def from_file(cls, path: str | Path, length: int, vocabulary: str | None = None) -> Self:
         """Read a UTF-8 file, or the English text inside Python itself where the path is empty.
 
         Args:
@@ -67,10 +74,27 @@ class TextTask:
                 f"--text {path} has {len(text)} characters; a context of --length {length} needs at least {shortest} "
                 "(a tenth of the text is held out): use a longer text or a smaller --length"
             )
-        return cls(text, length, vocabulary)
+        task = cls(text, length, vocabulary)
+        task._path = str(path)
+        return task
 
     @classmethod
-    def without_text(cls, length: int, vocabulary: str) -> TextTask:
+    def from_config(cls, config: TrainConfig, state: dict[str, Any] | None) -> Self:
+        """The text of `--text`, in the vocabulary of the run where there is one."""
+        return cls.from_file(config.text, config.length, (state or {}).get("characters"))
+
+    @classmethod
+    def without_data(cls, config: TrainConfig, state: dict[str, Any]) -> Self:
+        """The vocabulary of the run alone."""
+        return cls.without_text(config.length, state["characters"])
+
+    @classmethod
+    def describe(cls, config: TrainConfig) -> str:
+        """Name and file."""
+        return "text, " + (Path(config.text).name if config.text else "Python's own help texts")
+
+    @classmethod
+    def without_text(cls, length: int, vocabulary: str) -> Self:
         """A task that can encode and decode but has nothing to train on or to validate with.
 
         Args:
@@ -130,6 +154,18 @@ class TextTask:
     def state(self) -> dict[str, Any]:
         """The characters in the order of their tokens, and a digest that tells this text from another."""
         return {"characters": self.characters, "sha256": self.digest}
+
+    def require_state(self, state: dict[str, Any]) -> None:
+        """Refuse another text than the run's.
+
+        Raises:
+            ValueError: another SHA-256.
+        """
+        if state["sha256"] != self.digest:
+            raise ValueError(
+                f"--text {self._path or '(the text inside Python)'} is not the text that this run was trained on "
+                "(another SHA-256); restore it, or train on this one in a new --out"
+            )
 
     def _windows(self, part: Tensor, starts: Tensor) -> Batch:
         window = part[starts.unsqueeze(-1) + torch.arange(self.length + 1)]

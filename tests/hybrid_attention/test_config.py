@@ -10,6 +10,7 @@ from hybrid_attention.parse import parse_config
 
 OTHER = {
     "task": "text",
+    "task_options": "levels=5",
     "text": "some file.txt",
     "types": 3,
     "attention": "softmax",

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
-from hybrid_attention.tasks import BracketsTask, TextTask
+from hybrid_attention.tasks import BracketsTask, SeasonsTask, TextTask
 from hybrid_attention.tasks.base import IGNORED
 from hybrid_attention.tasks.text import built_in_text
 
@@ -86,12 +86,12 @@ def test_sequences_are_uniform_over_the_words_of_their_side(held_out):
 def test_a_tenth_is_held_out():
     task = BracketsTask(16, 4)
     drawn = task._uniform(50_000, np.random.default_rng(0))
-    from hybrid_attention.tasks.brackets import _is_held_out
+    from hybrid_attention.tasks.split import is_held_out
 
-    share = _is_held_out(drawn).mean()
+    share = is_held_out(drawn).mean()
     assert abs(share - 0.1) < 5 * math.sqrt(0.09 / 50_000)
-    assert _is_held_out(sequences(task.validation(100), 4).numpy()).all()
-    assert not _is_held_out(sequences(task.training_batch(100, 0, 0), 4).numpy()).any()
+    assert is_held_out(sequences(task.validation(100), 4).numpy()).all()
+    assert not is_held_out(sequences(task.training_batch(100, 0, 0), 4).numpy()).any()
 
 
 def test_inputs_are_shifted_and_targets_are_at_closers_only():
@@ -109,7 +109,10 @@ def test_inputs_are_shifted_and_targets_are_at_closers_only():
     assert (task.vocabulary, task.classes, task.chance) == (2 * types + 1, types, 1 / types)
 
 
-@pytest.mark.parametrize("make", [lambda: BracketsTask(6), lambda: TextTask("".join(map(chr, range(40, 120))) * 9, 6)])
+@pytest.mark.parametrize(
+    "make",
+    [lambda: BracketsTask(6), lambda: SeasonsTask(6), lambda: TextTask("".join(map(chr, range(40, 120))) * 9, 6)],
+)
 def test_batches_are_functions_of_seed_and_step(make):
     first, second = make(), make()
     for seed, step in ((0, 0), (0, 1), (1, 0), (5, 999)):
