@@ -69,9 +69,8 @@ class MultiHeadAttention(nn.Module, ABC):
     """
 
     _qkv_same_embed_dim = False
-    """PyTorch's encoder and its layers look for this name before they hand parameters to their fused softmax attention,
-    and call the module itself where it is False. (In `torch.nn.MultiheadAttention` it says something of the projections,
-    which is not what is meant here.)"""
+    """PyTorch's encoder and its layers read this before they hand parameters to their fused softmax attention, and call
+    the module itself where it is False. (There it tells whether the three projections share one matrix.)"""
 
     def __init__(
         self,
@@ -147,8 +146,8 @@ class MultiHeadAttention(nn.Module, ABC):
             is nested too and the weights are padded.
 
         Raises:
-            ValueError: shapes that do not fit together, sequences longer than max_length, or masks of the wrong shape or
-                dtype.
+            ValueError: shapes that do not fit together, sequences longer than max_length, or masks of the wrong shape,
+                dtype or device.
         """
         if query.is_nested or (key is not None and key.is_nested):
             require_plain(query, key, value, attn_mask, key_padding_mask)
