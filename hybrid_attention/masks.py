@@ -7,6 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+LOWEST_ADDITION = -8192.0
+"""Additions of this and below hide a key: −1e4, −1e9 and a dtype's lowest number are what others write for −∞. As a
+field, such a number would pin a spin to −1, which pushes on the spins it is coupled to, and round their fields away."""
+HIGHEST_ADDITION = 1e6
+
 
 class Mask(NamedTuple):
     """Visible keys, bool (batch or 1, heads or 1, queries, keys), and an addition to the fields of the same shape."""
@@ -29,12 +34,11 @@ def combine_masks(
 ) -> Mask:
     """Combine the masks of `torch.nn.MultiheadAttention`.
 
-    A key is hidden where any of the masks hides it, and additions add up. −∞ in a floating-point mask, and the lowest
-    number of its dtype, which others write for −∞, hide a key; every other number is an addition.
+    A key is hidden where any of the masks hides it, and additions add up.
 
     Args:
         attn_mask: (queries, keys) or (batch · heads, queries, keys), heads fastest; bool with True for hidden keys, or
-            a floating-point addition with −∞ for hidden keys.
+            a floating-point addition with −∞, or anything up to −8192, for hidden keys.
         key_padding_mask: (batch, keys), likewise.
         is_causal: query i sees keys 0 … i only, whatever the numbers of queries and keys.
         batch: sequences.
@@ -42,11 +46,11 @@ def combine_masks(
         queries: queries in each sequence.
         keys: keys in each sequence.
         device: of the tokens, where the masks must be and a causal mask is put.
-        dtype: of the addition; that of the mask by default. What is −∞ there is hidden.
+        dtype: of the addition; that of the mask by default.
 
     Raises:
         ValueError: a mask that is no tensor, of the wrong shape, on another device or of an integer dtype, or one that
-            adds NaN or +∞.
+            adds NaN or a number above 1e6.
     """
     visible: Tensor | None = None
     addition: Tensor | None = None
@@ -95,8 +99,10 @@ def _read(mask: Tensor, name: str, dtype: torch.dtype | None) -> tuple[Tensor, T
     if mask.dtype == torch.bool:
         return ~mask, None
     addition = mask if dtype is None else mask.to(dtype)
-    visible = (mask != torch.finfo(mask.dtype).min) & (addition != -torch.inf)
-    addition = addition.masked_fill(~visible, 0.0)
-    if not bool(torch.isfinite(addition).all()):
-        raise ValueError(f"{name} contains NaN or +inf; use finite numbers, and -inf for hidden keys")
-    return visible, addition if bool(addition.any()) else None
+    hidden = addition <= LOWEST_ADDITION
+    addition = addition.masked_fill(hidden, 0.0)
+    if not bool((addition <= HIGHEST_ADDITION).all()):
+        raise ValueError(
+            f"{name} contains NaN or a number above {HIGHEST_ADDITION:g}; use finite numbers, and -inf for hidden keys"
+        )
+    return ~hidden, addition if bool(addition.any()) else None

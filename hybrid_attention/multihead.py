@@ -149,7 +149,7 @@ class MultiHeadAttention(nn.Module, ABC):
             ValueError: shapes that do not fit together, sequences longer than max_length, or masks of the wrong shape,
                 dtype or device.
         """
-        if query.is_nested or (key is not None and key.is_nested):
+        if any(tokens is not None and tokens.is_nested for tokens in (query, key, value)):
             require_plain(query, key, value, attn_mask, key_padding_mask)
             tokens, hidden = pad(query)
             output, weights = self.forward(
