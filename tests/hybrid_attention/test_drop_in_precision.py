@@ -46,7 +46,7 @@ def test_under_autocast_weights_are_those_of_the_same_fields_in_float64(name):
     wide, fields = copy.deepcopy(attention).double(), attention.fields.double()
     visible = ~(hidden | padding()[:2, None, None])
     right = wide.weigh(fields, visible.expand(-1, 1, -1, -1), x.double(), None)
-    torch.testing.assert_close(weights.double(), right, rtol=200 * EPS, atol=EPS)
+    torch.testing.assert_close(weights.double(), right, rtol=20 * EPS, atol=EPS)
     plain = attention(x, attn_mask=hidden, key_padding_mask=padding()[:2])[1]
     assert (plain - weights).abs().max() > 1e-4  # fields were bfloat16: the comparison above is of that case
 
@@ -71,7 +71,7 @@ def test_under_autocast_other_weights_are_those_of_the_same_projections_in_float
     assert inputs.q.dtype == torch.bfloat16
     doubled = inputs._replace(**{part: getattr(inputs, part).double() for part in ("q", "k", "v", "query", "key")})
     right = copy.deepcopy(attention).double().weights(doubled, None).matrix()
-    torch.testing.assert_close(weights.double(), right, rtol=200 * EPS, atol=EPS)
+    torch.testing.assert_close(weights.double(), right, rtol=20 * EPS, atol=EPS)
     assert (attention(x, is_causal=True)[1] - weights).abs().max() > 1e-4
 
 
@@ -146,4 +146,4 @@ def test_the_weights_of_half_precision_are_exact_for_their_fields():
     h, J = attention.fields.double(), attention.couplings(tokens()).double()
     up = BoltzmannAttention._attended(copy.deepcopy(attention).double(), h, J, None, None)
     assert isinstance(attention.sampler, ExactSampler)
-    torch.testing.assert_close(weights.double(), up / up.sum(-1, keepdim=True), rtol=200 * EPS, atol=EPS)
+    torch.testing.assert_close(weights.double(), up / up.sum(-1, keepdim=True), rtol=20 * EPS, atol=EPS)
