@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +13,7 @@ from torch import Tensor
 from classical import ExactSampler, Sampler
 from classical.random import derive_seeds
 from classical.sampler import ExactMoments, Seed, require_shots
+from hybrid_attention.compiling import outside_graphs
 from hybrid_attention.couplings import COUPLINGS
 from hybrid_attention.energy import Pattern, PatternObserver
 from hybrid_attention.estimators import require_estimator
@@ -40,7 +43,7 @@ class BoltzmannAttention(FieldAttention):
             tokens), "fixed" (random, not trained) or "none".
         position_bias: add a learnable number to the field of every (head, query position, key position).
         readout: "mean", "sum" or "free-energy".
-        sampler: gives the spin statistics; exact by default.
+        sampler: gives the spin statistics; exact by default. Deep copies of the module share it.
         shots: samples for each model where the sampler draws samples.
         seed: where forward is given no seed, fixes the samples together with a count of the calls made; also fixes
             "fixed" couplings.
@@ -106,6 +109,7 @@ class BoltzmannAttention(FieldAttention):
                     self.pattern_observer(Pattern(fields, shaped, attended, visible))
             return self.readout(attended)
 
+    @outside_graphs
     def _attended(self, fields: Tensor, couplings: Tensor, visible: Tensor | None, seed: Seed | None) -> Tensor:
         """P(s_j = +1), (batch, heads, queries, keys), from one batch of Ising models."""
         batch, heads, queries, _ = fields.shape
@@ -153,6 +157,13 @@ class BoltzmannAttention(FieldAttention):
     def ising_models(self, batch: int, queries: int) -> int:
         """How many Ising models one forward pass solves."""
         return batch * self.num_heads * queries
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> BoltzmannAttention:
+        """A copy that shares the sampler: it may hold a connection, and a budget that must not be doubled."""
+        memo[id(self.sampler)] = self.sampler
+        memo[id(self)] = copied = type(self).__new__(type(self))
+        copied.__setstate__(deepcopy(self.__dict__, memo))
+        return copied
 
     def extra_repr(self) -> str:
         """Sizes and choices, for printing."""

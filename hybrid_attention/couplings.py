@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class PositionCouplings(nn.Module):
@@ -83,7 +84,10 @@ class ContentCouplings(nn.Module):
     def forward(self, keys: Tensor) -> Tensor:
         """Couplings (batch · heads, keys, keys) for tokens (batch, keys, embed_dim), heads fastest."""
         a, b = (
-            projection(keys).unflatten(-1, (self.num_heads, -1)).transpose(1, 2).flatten(0, 1)
+            F.linear(keys, projection.weight.to(keys.dtype))
+            .unflatten(-1, (self.num_heads, -1))
+            .transpose(1, 2)
+            .flatten(0, 1)
             for projection in (self.first, self.second)
         )
         return (a @ b.transpose(-1, -2) * a.shape[-1] ** -0.5).triu(1)

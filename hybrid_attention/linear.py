@@ -71,6 +71,7 @@ class LinearAttention(MultiHeadAttention):
                 queries=1,
                 keys=keys,
                 device=q.device,
+                dtype=wide,
             )
             decay = self._decay(inputs.key.to(wide)) if self.gated else None
             if padding.visible is not None:  # a key that is not there has no features, and makes nothing fade

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from classical.sampler import Seed
 from hybrid_attention.free_energy import FreeEnergyRead
 from hybrid_attention.masks import Mask, combine_masks
+from hybrid_attention.nested import Padded, pad, require_plain, unpad
 from hybrid_attention.priors import MatrixPrior, Prior
 
 
@@ -43,6 +44,7 @@ class Inputs(NamedTuple):
             queries=queries,
             keys=self.k.shape[2],
             device=self.q.device,
+            dtype=torch.float64 if self.q.dtype == torch.float64 else torch.float32,
         )
 
 
@@ -51,7 +53,9 @@ class MultiHeadAttention(nn.Module, ABC):
 
     y_i = W_o Σ_j w_ij v_j, or y_i = W_o out_i with the free-energy read (`FreeEnergyRead`)
 
-    Parameters carry the names of `torch.nn.MultiheadAttention`. Tensors are batch first.
+    Parameters carry the names of `torch.nn.MultiheadAttention`, whose place it can take in PyTorch's Transformer layers
+    (built with batch_first=True); their fused inference, which is softmax attention whatever the module, leaves it
+    alone. Tensors are batch first.
 
     Args:
         embed_dim: width of the tokens, divisible by num_heads.
@@ -63,6 +67,10 @@ class MultiHeadAttention(nn.Module, ABC):
     Raises:
         ValueError: sizes that are not positive or do not divide.
     """
+
+    _qkv_same_embed_dim = False
+    """PyTorch's encoder and its layers read this before they hand parameters to their fused softmax attention, and call
+    the module itself where it is False. (There it tells whether the three projections share one matrix.)"""
 
     def __init__(
         self,
@@ -118,24 +126,36 @@ class MultiHeadAttention(nn.Module, ABC):
         """Attend from every query to the keys it may see.
 
         Args:
-            query: (batch, queries, embed_dim).
+            query: (batch, queries, embed_dim); or, for attention to itself without masks, a nested tensor of such
+                sequences.
             key: (batch, keys, embed_dim); the query by default.
             value: (batch, keys, embed_dim); the key by default.
-            key_padding_mask: (batch, keys), True or −∞ at keys that no query may see.
+            key_padding_mask: (batch, keys), True or −∞ at keys that no query may see, or an addition to the fields.
             need_weights: whether to return the weights.
             attn_mask: (queries, keys) or (batch · heads, queries, keys), True or −∞ at hidden keys, or an addition to
-                the fields.
+                the fields. The two masks may be of different kinds.
             average_attn_weights: return the weights' mean over heads, (batch, queries, keys).
-            is_causal: query i sees keys 0 … i only, whether or not an attn_mask says so too.
+            is_causal: query i sees keys 0 … i only, counted from the first of each also where there are more queries
+                than keys or fewer, whether or not an attn_mask says so too.
             seed: fixes the samples of this call, where there are any.
 
         Returns:
             Output (batch, queries, embed_dim) and weights (batch, heads, queries, keys): the numbers that multiply the
-            values, or under the free-energy read those whose mean and free energy are taken; or None.
+            values, or under the free-energy read those whose mean and free energy are taken; or None. A query that sees
+            no key has weights 0 and reads nothing: its output is the bias of `out_proj`. For nested queries the output
+            is nested too and the weights are padded.
 
         Raises:
-            ValueError: shapes that do not fit together, or sequences longer than max_length.
+            ValueError: shapes that do not fit together, sequences longer than max_length, or masks of the wrong shape,
+                dtype or device.
         """
+        if any(tokens is not None and tokens.is_nested for tokens in (query, key, value)):
+            require_plain(query, key, value, attn_mask, key_padding_mask)
+            tokens, hidden = pad(query)
+            output, weights = self.forward(
+                tokens, None, None, hidden, need_weights, None, average_attn_weights, is_causal, seed
+            )
+            return unpad(Padded(output, hidden)), weights
         key = query if key is None else key
         value = key if value is None else value
         self._require_shapes(query, key, value)

@@ -52,6 +52,34 @@ def test_a_float_mask_of_zeros_and_infinities_adds_nothing():
     assert addition is None
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("wide", [None, torch.float32])
+def test_what_others_write_for_minus_infinity_hides_a_key(dtype, wide):
+    lowest = torch.finfo(dtype).min
+    for number in {lowest, max(-1e9, lowest), -1e4, -torch.inf}:
+        mask = torch.tensor([[0.0, number, 0.5, -999.0, 0.0]], dtype=dtype).expand(2, -1)
+        visible, addition = combine_masks(None, mask, False, **SIZES, dtype=wide)
+        assert addition.dtype == (wide or dtype)
+        assert visible[0, 0, 0].tolist() == [True, False, True, True, True]
+        assert addition[0, 0, 0].tolist() == [0.0, 0.0, 0.5, mask[0, 3].item(), 0.0]
+
+
+def test_an_addition_has_the_dtype_asked_for_and_what_overflows_there_is_hidden():
+    mask = torch.tensor([[0.25, -1e300, 0.0, 0.0, 0.0]], dtype=torch.float64).expand(2, -1)
+    visible, addition = combine_masks(None, mask, False, **SIZES, dtype=torch.float32)
+    assert addition.dtype == torch.float32
+    assert visible[0, 0, 0].tolist() == [True, False, True, True, True]
+
+
+def test_masks_that_are_views():
+    mask = torch.rand(2, 1, 1, 5).expand(2, 3, 4, 5) < 0.5
+    visible, _ = combine(attn_mask=mask.flatten(0, 1))
+    assert torch.equal(visible, ~mask)
+    crossed = torch.rand(5, 4, 6).permute(2, 1, 0) < 0.5
+    visible, _ = combine(attn_mask=crossed)
+    assert torch.equal(visible, ~crossed.reshape(2, 3, 4, 5))
+
+
 def test_causal_lets_a_query_see_itself_and_the_past():
     visible, _ = combine(is_causal=True)
     assert visible[0, 0].int().tolist() == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 0]]
@@ -64,7 +92,7 @@ def test_causal_lets_a_query_see_itself_and_the_past():
         ({"attn_mask": torch.zeros(2, 4, 5)}, r"attn_mask has shape \(2, 4, 5\)"),
         ({"attn_mask": torch.zeros(4, 5, dtype=torch.int64)}, "attn_mask has dtype torch.int64"),
         ({"attn_mask": torch.full((4, 5), torch.nan)}, "attn_mask contains NaN"),
-        ({"attn_mask": torch.full((4, 5), torch.inf)}, r"attn_mask contains NaN or \+inf"),
+        ({"attn_mask": torch.full((4, 5), torch.inf)}, r"attn_mask contains NaN or a number above 1e\+06"),
         ({"key_padding_mask": torch.zeros(5, 2)}, r"key_padding_mask has shape \(5, 2\)"),
         ({"key_padding_mask": torch.zeros(2, 5, dtype=torch.uint8)}, "key_padding_mask has dtype torch.uint8"),
     ],
