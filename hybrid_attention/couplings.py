@@ -172,7 +172,7 @@ class WindowRelativeCouplings(nn.Module):
         self.values = nn.Parameter(torch.zeros(num_heads, by_distance + int(apart.sum())))
 
     def forward(self, keys: Tensor) -> Tensor:
-        """Couplings (heads, slots, slots) for the first slots, as many as there are tokens (batch, slots, embed_dim)."""
+        """Couplings (heads, slots, slots) for as many slots as there are tokens (batch, slots, embed_dim)."""
         slots = keys.shape[1]
         return self.values[:, self.pair[:slots, :slots]].triu(1)
 
@@ -195,7 +195,7 @@ class WindowContentCouplings(ContentCouplings):
         return self._between(*(gather_slots(x, self.window) for x in self._projected(keys)))
 
     def of_query(self, keys: Tensor) -> Tensor:
-        """Couplings (batch, heads, 1, slots, slots) of one query, for the tokens in its slots (batch, slots, embed_dim)."""
+        """Couplings (batch, heads, 1, slots, slots) for the tokens in one query's slots (batch, slots, embed_dim)."""
         return self._between(*(x.unsqueeze(2) for x in self._projected(keys)))
 
     def _projected(self, keys: Tensor) -> list[Tensor]:

@@ -16,8 +16,8 @@ class Pattern(NamedTuple):
 
     Args:
         fields: h, (batch, heads, queries, keys).
-        couplings: J, (heads, keys, keys) or (batch, heads, keys, keys), strictly upper, or (batch, heads, queries, keys,
-            keys) where every query has its own; None for none.
+        couplings: J, (heads, keys, keys) or (batch, heads, keys, keys), strictly upper, or (batch, heads, queries,
+            keys, keys) where every query has its own; None for none.
         attended: P(s_j = +1), (batch, heads, queries, keys).
         visible: bool, (batch or 1, heads or 1, queries, keys), or None where every key is.
     """

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from classical.random import derive_seeds
-from hybrid_attention.config import LARGEST_SEED
 from hybrid_attention.cache import Cache
+from hybrid_attention.config import LARGEST_SEED
 from hybrid_attention.errors import InputError
 from hybrid_attention.evaluate import LoadedRun
 from hybrid_attention.tasks import BracketsTask, TextTask

@@ -54,8 +54,8 @@ class Transformer(nn.Module):
     Args:
         vocabulary: number of input tokens.
         classes: number of output classes.
-        length: longest sequence, each position with a learned vector of its own; None for sequences of any length, whose
-            order the attention knows by its window.
+        length: longest sequence, each position with a learned vector of its own; None for sequences of any length,
+            whose order the attention knows by its window.
         dim: width of the tokens.
         layers: number of blocks.
         attention: makes the attention of one layer, given its number.

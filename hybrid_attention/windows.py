@@ -1,8 +1,8 @@
 """Windows: a query sees its last few keys and a few global ones, so that cost grows with length, not with its square.
 
-The keys of a query stand in slots. Slot s < w holds the key s positions back (slot 0 is the query's own), slot w + m the
-global key m. Query i sees exactly the slots s ≤ i: a global key gets its own slot once it has left the window. Scores
-and sums are products of blocks of queries with the keys within reach, of which a diagonal band is kept.
+The keys of a query stand in slots. Slot s < w holds the key s positions back (slot 0 is the query's own), slot w + m
+the global key m. Query i sees exactly the slots s ≤ i: a global key gets its own slot once it has left the window.
+Scores and sums are products of blocks of queries with the keys within reach, of which a diagonal band is kept.
 """
 
 from __future__ import annotations
