@@ -44,6 +44,12 @@ def validate_arm(config: TrainConfig) -> None:
     if config.attention in LINEAR:
         fix = f"it is a number for every pair, which would make {arm} quadratic; leave it out"
         require(not config.position_bias, "position_bias", config.position_bias, fix)
+        fix = f"{arm} costs O(length) without one; leave it out"
+        require(config.window is None, "window", config.window, fix)
+    require(config.window is None or config.window >= 1, "window", config.window, "give at least 1")
+    require(config.global_keys >= 0, "global_keys", config.global_keys, "give at least 0")
+    fix = "global keys are what a query sees beside its --window; give one"
+    require(config.global_keys == 0 or config.window is not None, "global_keys", config.global_keys, fix)
     updates = config.hopfield_updates
     for name in ("hopfield_updates", "feed_forward"):
         value = getattr(config, name)

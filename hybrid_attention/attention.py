@@ -14,16 +14,19 @@ from classical import ExactSampler, Sampler
 from classical.random import derive_seeds
 from classical.sampler import ExactMoments, Seed, require_shots
 from hybrid_attention.compiling import outside_graphs
-from hybrid_attention.couplings import COUPLINGS
+from hybrid_attention.couplings import COUPLINGS, WindowContentCouplings, build_couplings
 from hybrid_attention.energy import Pattern, PatternObserver
 from hybrid_attention.estimators import require_estimator
 from hybrid_attention.multihead import FieldAttention
 from hybrid_attention.readout import FREE_ENERGY, weighting
 from hybrid_attention.visibility import masked_probability
+from hybrid_attention.window_models import window_probability
+from hybrid_attention.windows import Window
 
 Observer = Callable[[Tensor, Tensor, Tensor], None]
 """Is shown h (batch, heads, queries, keys), J (heads, keys, keys) or (batch, heads, keys, keys), and P(s_j = +1)
-(batch, heads, queries, keys) of every forward pass, all inside the autograd graph."""
+(batch, heads, queries, keys) of every forward pass, all inside the autograd graph. Under a window, slots take the place
+of keys, and content couplings are (batch, heads, queries, slots, slots)."""
 
 
 class BoltzmannAttention(FieldAttention):
@@ -38,9 +41,11 @@ class BoltzmannAttention(FieldAttention):
     Args:
         embed_dim: width of the tokens, divisible by num_heads.
         num_heads: number of heads.
-        max_length: longest sequence; a query's model has as many spins as keys it sees.
+        max_length: longest sequence, and without a meaning under a window; a query's model has as many spins as keys it
+            sees.
         couplings: "position" (one for every pair of key positions), "relative" (every distance), "content" (from the
-            tokens), "fixed" (random, not trained) or "none".
+            tokens), "fixed" (random, not trained) or "none". Under a window, "position" has one for every pair of slots
+            (`hybrid_attention.couplings`).
         position_bias: add a learnable number to the field of every (head, query position, key position).
         readout: "mean", "sum" or "free-energy".
         sampler: gives the spin statistics; exact by default. Deep copies of the module share it.
@@ -49,10 +54,11 @@ class BoltzmannAttention(FieldAttention):
             "fixed" couplings.
         estimator: how samples become values and gradients, a name in `hybrid_attention.estimators.ESTIMATORS`.
         independent_halves: take values from one half of the shots and gradients from the other.
+        window: as for `MultiHeadAttention`; its slots are the spins.
 
     Raises:
-        ValueError: sizes that do not fit, an unknown name, shots below 2 (4 for two halves), a max_length that the
-            sampler cannot hold, or an estimator that the sampler does not serve.
+        ValueError: sizes that do not fit, an unknown name, shots below 2 (4 for two halves), a max_length or window
+            that the sampler cannot hold, or an estimator that the sampler does not serve.
 
     Reference:
         Kim and Park, arXiv:2606.12478 (2026), where attention of this kind was proposed.
@@ -73,49 +79,65 @@ class BoltzmannAttention(FieldAttention):
         seed: int = 0,
         estimator: str = "covariance",
         independent_halves: bool = False,
+        window: Window | None = None,
     ) -> None:
-        super().__init__(embed_dim, num_heads, max_length, position_bias, readout == FREE_ENERGY)
+        super().__init__(embed_dim, num_heads, max_length, position_bias, readout == FREE_ENERGY, window)
         if couplings not in COUPLINGS:
             raise ValueError(f"couplings is {couplings!r}; use one of {', '.join(COUPLINGS)}")
         self.readout = weighting(readout)
         require_shots(shots, least=2)
         self.sampler: Sampler = ExactSampler() if sampler is None else sampler
-        held = getattr(self.sampler, "max_spins", max_length)
-        if max_length > held:
+        spins = max_length if window is None else window.slots
+        held = getattr(self.sampler, "max_spins", spins)
+        if spins > held:
+            name = "max_length" if window is None else "window with its global keys"
             raise ValueError(
-                f"max_length is {max_length}, but {type(self.sampler).__name__} holds at most {held} spins; use a "
-                f"max_length of at most {held} or another sampler"
+                f"{name} is {spins}, but {type(self.sampler).__name__} holds at most {held} spins; use a {name} of at "
+                f"most {held} or another sampler"
             )
-        require_estimator(estimator, self.sampler, max_length, shots, independent_halves)
+        require_estimator(estimator, self.sampler, spins, shots, independent_halves)
         self.coupling_kind, self.shots, self.seed = couplings, shots, seed
         self.estimator, self.independent_halves = estimator, independent_halves
-        self.couplings = COUPLINGS[couplings](embed_dim, num_heads, max_length, seed)
+        self.couplings = build_couplings(couplings, embed_dim, num_heads, max_length, seed, window)
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
         self.observer: Observer | None = None
         self.pattern_observer: PatternObserver | None = None
 
-    def weigh(self, fields: Tensor, visible: Tensor | None, keys: Tensor, seed: Seed | None) -> Tensor:
+    def weigh(self, fields: Tensor, visible: Tensor | None, keys: Tensor, seed: Seed | None, first: int = 0) -> Tensor:
         """Probability that each key is attended, read out; sums are kept in float32 or float64 under autocast."""
         with torch.autocast(fields.device.type, enabled=False):
             wide = torch.float64 if fields.dtype == torch.float64 else torch.float32
-            couplings = self.couplings(keys.to(wide)).to(wide)
+            couplings = self._coupled(keys.to(wide), fields)
             fields = fields.to(wide)
-            attended = self._attended(fields, couplings, visible, seed)
+            attended = self._attended(fields, couplings, visible, seed, first)
             if self.observer is not None or self.pattern_observer is not None:
-                shaped = couplings.unflatten(0, (len(fields), -1)) if self.couplings.per_sequence else couplings
+                apart = self.couplings.per_sequence and self.window is None
+                shaped = couplings.unflatten(0, (len(fields), -1)) if apart else couplings
                 if self.observer is not None:
                     self.observer(fields, shaped, attended)
                 if self.pattern_observer is not None:
                     self.pattern_observer(Pattern(fields, shaped, attended, visible))
             return self.readout(attended)
 
+    def _coupled(self, keys: Tensor, fields: Tensor) -> Tensor:
+        """Couplings in the dtype of the keys."""
+        if self.window is not None:
+            if isinstance(self.couplings, WindowContentCouplings) and keys.shape[1] != fields.shape[2]:
+                return self.couplings.of_query(keys).to(keys.dtype)
+            if not self.couplings.per_sequence:
+                keys = keys[:, : fields.shape[-1]]  # as many as there are slots, whatever stands in them
+        couplings: Tensor = self.couplings(keys)
+        return couplings.to(keys.dtype)
+
     @outside_graphs
-    def _attended(self, fields: Tensor, couplings: Tensor, visible: Tensor | None, seed: Seed | None) -> Tensor:
+    def _attended(
+        self, fields: Tensor, couplings: Tensor, visible: Tensor | None, seed: Seed | None, first: int
+    ) -> Tensor:
         """P(s_j = +1), (batch, heads, queries, keys), from one batch of Ising models."""
         batch, heads, queries, _ = fields.shape
         seeds: Seed = 0
         if not isinstance(self.sampler, ExactMoments):
-            seeds = self._seeds(batch, queries, seed, fields.device)
+            seeds = self._seeds(batch, queries, seed, fields.device, first)
         probability = partial(
             masked_probability,
             sampler=self.sampler,
@@ -123,6 +145,8 @@ class BoltzmannAttention(FieldAttention):
             estimator=self.estimator,
             independent_halves=self.independent_halves,
         )
+        if self.window is not None:
+            return window_probability(fields, couplings, probability, seeds, first)
         if self.couplings.per_sequence:
             # a group is one head of one sequence, its models the queries
             if visible is not None and visible.shape[:2] != (1, 1):
@@ -145,14 +169,14 @@ class BoltzmannAttention(FieldAttention):
         )
         return attended.unflatten(1, (batch, queries)).transpose(0, 1)
 
-    def _seeds(self, batch: int, queries: int, seed: Seed | None, device: torch.device) -> Tensor:
+    def _seeds(self, batch: int, queries: int, seed: Seed | None, device: torch.device, first: int) -> Tensor:
         """A seed for every model, (batch, heads, queries), from its head, row and query."""
         if seed is None:
             seed = derive_seeds(self.seed, self.calls)
             self.calls += 1
         row = torch.arange(batch, device=device)[:, None, None]
         head = torch.arange(self.num_heads, device=device)[:, None]
-        return derive_seeds(seed, head, row, torch.arange(queries, device=device))
+        return derive_seeds(seed, head, row, torch.arange(first, first + queries, device=device))
 
     def ising_models(self, batch: int, queries: int) -> int:
         """How many Ising models one forward pass solves."""

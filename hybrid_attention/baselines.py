@@ -10,6 +10,7 @@ from hybrid_attention.energy import Pattern, PatternObserver
 from hybrid_attention.multihead import FieldAttention
 from hybrid_attention.readout import FREE_ENERGY, weighting
 from hybrid_attention.softmax import visible_softmax
+from hybrid_attention.windows import Window
 
 
 class SoftmaxAttention(FieldAttention):
@@ -21,18 +22,25 @@ class SoftmaxAttention(FieldAttention):
         max_length: longest sequence.
         position_bias: as for `MultiHeadAttention`.
         readout: "mean", which is the "sum" too as the weights sum to 1, or "free-energy".
+        window: as for `MultiHeadAttention`.
 
     Reference:
         A. Vaswani et al., "Attention is all you need", NeurIPS 2017.
     """
 
     def __init__(
-        self, embed_dim: int, num_heads: int, max_length: int, position_bias: bool = False, readout: str = "mean"
+        self,
+        embed_dim: int,
+        num_heads: int,
+        max_length: int,
+        position_bias: bool = False,
+        readout: str = "mean",
+        window: Window | None = None,
     ) -> None:
         weighting(readout)
-        super().__init__(embed_dim, num_heads, max_length, position_bias, readout == FREE_ENERGY)
+        super().__init__(embed_dim, num_heads, max_length, position_bias, readout == FREE_ENERGY, window)
 
-    def weigh(self, fields: Tensor, visible: Tensor | None, keys: Tensor, seed: Seed | None) -> Tensor:
+    def weigh(self, fields: Tensor, visible: Tensor | None, keys: Tensor, seed: Seed | None, first: int = 0) -> Tensor:
         """Softmax over the visible keys."""
         return visible_softmax(fields, visible)
 
@@ -46,16 +54,23 @@ class SigmoidAttention(FieldAttention):
         max_length: longest sequence.
         position_bias: as for `MultiHeadAttention`.
         readout: "mean", "sum" or "free-energy".
+        window: as for `MultiHeadAttention`.
     """
 
     def __init__(
-        self, embed_dim: int, num_heads: int, max_length: int, position_bias: bool = False, readout: str = "mean"
+        self,
+        embed_dim: int,
+        num_heads: int,
+        max_length: int,
+        position_bias: bool = False,
+        readout: str = "mean",
+        window: Window | None = None,
     ) -> None:
-        super().__init__(embed_dim, num_heads, max_length, position_bias, readout == FREE_ENERGY)
+        super().__init__(embed_dim, num_heads, max_length, position_bias, readout == FREE_ENERGY, window)
         self.readout = weighting(readout)
         self.pattern_observer: PatternObserver | None = None
 
-    def weigh(self, fields: Tensor, visible: Tensor | None, keys: Tensor, seed: Seed | None) -> Tensor:
+    def weigh(self, fields: Tensor, visible: Tensor | None, keys: Tensor, seed: Seed | None, first: int = 0) -> Tensor:
         """σ(2h) at the visible keys, read out, in at least float32."""
         with torch.autocast(fields.device.type, enabled=False):
             fields = fields.to(torch.float64 if fields.dtype == torch.float64 else torch.float32)

@@ -84,12 +84,13 @@ ATTENTION: dict[str, Callable[[TrainConfig, Sampler, int], MultiHeadAttention]] 
         seed=config.seed + layer,
         estimator=config.estimator,
         independent_halves=config.independent_halves,
+        window=config.attention_window,
     ),
     "softmax": lambda config, _, layer: SoftmaxAttention(
-        config.dim, config.heads, config.length, config.position_bias, config.readout
+        config.dim, config.heads, config.length, config.position_bias, config.readout, config.attention_window
     ),
     "sigmoid": lambda config, _, layer: SigmoidAttention(
-        config.dim, config.heads, config.length, config.position_bias, config.readout
+        config.dim, config.heads, config.length, config.position_bias, config.readout, config.attention_window
     ),
     "hopfield": lambda config, _, layer: HopfieldAttention(
         config.dim,
@@ -98,6 +99,7 @@ ATTENTION: dict[str, Callable[[TrainConfig, Sampler, int], MultiHeadAttention]] 
         config.position_bias,
         config.readout,
         HOPFIELD_UPDATES if config.hopfield_updates is None else config.hopfield_updates,
+        config.attention_window,
     ),
     "linear": lambda config, _, layer: LinearAttention(config.dim, config.heads, config.length, config.readout),
     "gated-linear": lambda config, _, layer: LinearAttention(
@@ -120,7 +122,7 @@ def build_model(config: TrainConfig, task: Task, sampler: Sampler) -> Transforme
     """
     if config.attention == "boltzmann":
         try:
-            require_estimator(config.estimator, sampler, config.length, config.shots, config.independent_halves)
+            require_estimator(config.estimator, sampler, config.spins, config.shots, config.independent_halves)
         except ValueError as error:
             raise InputError(f"--estimator {config.estimator}, --sampler {config.sampler}: {error}") from None
     with torch.random.fork_rng(devices=[]):
@@ -128,7 +130,7 @@ def build_model(config: TrainConfig, task: Task, sampler: Sampler) -> Transforme
         return Transformer(
             task.vocabulary,
             task.classes,
-            task.length,
+            task.length if config.window is None else None,
             config.dim,
             config.layers,
             lambda layer: ATTENTION[config.attention](config, sampler, layer),

@@ -18,6 +18,7 @@ from hybrid_attention.flags import flag, require
 from hybrid_attention.qpu_settings import ANNEALERS, QPU_FIELDS, validate_qpu
 from hybrid_attention.tasks.options import absolute_options
 from hybrid_attention.tasks.registry import BUILT_IN, task_class
+from hybrid_attention.windows import Window
 
 LARGEST_SEED = 2**62  # layers add their number to it, and generators take 64 bits
 
@@ -104,7 +105,11 @@ class TrainConfig:
     independent_halves: bool = False
     """Take values from one half of the samples and gradients from the other."""
     length: int = 8
-    """Input positions, which are the spins of the last query."""
+    """Input positions, which are the spins of the last query unless there is a --window."""
+    window: int | None = None
+    """Keys that a query sees: its last so many, itself included; cost is then linear in the length. All by default."""
+    global_keys: int = 0
+    """With --window: first positions of the sequence that every later query sees too."""
     layers: int = 1
     """Transformer blocks."""
     heads: int = 4
@@ -177,6 +182,16 @@ class TrainConfig:
     def coupling_rate(self) -> float:
         """Peak learning rate of the couplings."""
         return self.lr if self.lr_couplings is None else self.lr_couplings
+
+    @property
+    def attention_window(self) -> Window | None:
+        """The window, without slots that a sequence of this length leaves empty."""
+        return None if self.window is None else Window(self.window, self.global_keys).within(self.length)
+
+    @property
+    def spins(self) -> int:
+        """Most keys that a query sees: min(length, window + global keys), or length."""
+        return self.length if self.window is None else min(self.length, self.window + self.global_keys)
 
     def resolved(self) -> TrainConfig:
         """The same settings with every default that depends on the schedule written out: a linear one has them all."""

@@ -16,7 +16,8 @@ class Pattern(NamedTuple):
 
     Args:
         fields: h, (batch, heads, queries, keys).
-        couplings: J, (heads, keys, keys) or (batch, heads, keys, keys), strictly upper; None for none.
+        couplings: J, (heads, keys, keys) or (batch, heads, keys, keys), strictly upper, or (batch, heads, queries,
+            keys, keys) where every query has its own; None for none.
         attended: P(s_j = +1), (batch, heads, queries, keys).
         visible: bool, (batch or 1, heads or 1, queries, keys), or None where every key is.
     """
@@ -56,8 +57,10 @@ def pattern_energy(pattern: Pattern) -> Tensor:
         local, up, visible = pattern.fields.to(wide), pattern.attended.to(wide), pattern.visible
         if pattern.couplings is not None:
             J = pattern.couplings.to(wide)
-            mean = 2 * up - 1
-            local = local + (mean if visible is None else mean.masked_fill(~visible, 0.0)) @ (J + J.transpose(-1, -2))
+            mean = 2 * up - 1 if visible is None else (2 * up - 1).masked_fill(~visible, 0.0)
+            own = J.ndim > mean.ndim
+            pull = (mean.unsqueeze(-2) if own else mean) @ (J + J.transpose(-1, -2))
+            local = local + (pull.squeeze(-2) if own else pull)
         if visible is not None:
             local = local.masked_fill(~visible, 0.0)
         cost = -(up * F.logsigmoid(2 * local) + (1 - up) * F.logsigmoid(-2 * local))

@@ -165,7 +165,7 @@ def load_run(
         config = replace(config, duration=None, trotter_steps=None, calibration=None)
     sampler_name = changed.get("sampler", config.sampler)
     if not own_sampler and sampler_name in QPUS:
-        sampler_name = changed["sampler"] = "exact" if config.length <= LONGEST_EXACT else "mean-field"
+        sampler_name = changed["sampler"] = "exact" if config.spins <= LONGEST_EXACT else "mean-field"
     config = config.with_sampler(sampler_name)
     config = replace(config, **changed, estimator="covariance", independent_halves=False).resolved().validate()
     flags = journal or JournalFlags()

@@ -50,7 +50,8 @@ class ExportCommand:
     head: int = 0
     """Head of the layer."""
     query: int | None = None
-    """Position that attends; query Q sees keys 0 … Q, which are the spins. The last by default."""
+    """Position that attends; query Q sees keys 0 … Q, which are the spins, or those in its window, itself first. The
+    last by default."""
     sequence: int = 0
     """Which of the recorded held-out sequences."""
     schedule: str | None = None
@@ -79,6 +80,8 @@ class ExportCommand:
         recorded = self._recorded(folder)
         query = recorded.tokens.shape[1] - 1 if self.query is None else self.query
         model = self._model(recorded, query)
+        window = config.attention_window
+        keys = list(range(query + 1)) if window is None else window.positions(query)
         export = Export(
             model.fields[0, 0].numpy(),
             model.couplings[0].numpy(),
@@ -89,8 +92,9 @@ class ExportCommand:
                 "head": self.head,
                 "query": query,
                 "sequence": self.sequence,
-                "tokens": recorded.tokens[self.sequence, : query + 1].tolist(),
-                **({"labels": recorded.labels[self.sequence][: query + 1]} if recorded.labels else {}),
+                "tokens": recorded.tokens[self.sequence, keys].tolist(),
+                **({"positions": keys} if window is not None else {}),
+                **({"labels": [recorded.labels[self.sequence][key] for key in keys]} if recorded.labels else {}),
                 "sampler": config.sampler,
                 "software": f"hybrid-attention {__version__}",
             },

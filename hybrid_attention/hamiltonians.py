@@ -44,14 +44,15 @@ _BY_LAYER = ("fields", "couplings", "upstream")
 class Hamiltonians:
     """The Ising models of every layer, head and query on some sequences at one step.
 
-    Query q sees keys 0 … q, which are the spins of its model; fields and upstream gradients of other keys are 0.
+    Query q sees keys 0 … q, which are the spins of its model; fields and upstream gradients of other keys are 0. Under
+    a window, slots take the place of keys (`hybrid_attention.windows`): query q has the spins 0 … q of those there are.
 
     Args:
         step: optimizer updates made.
         tokens: int64 (sequences, length), held-out sequences.
         fields: for each layer h, (sequences, heads, queries, keys), dimensionless, before any calibration.
-        couplings: for each layer J, (heads, keys, keys) or, for content couplings, (sequences, heads, keys, keys),
-            strictly upper triangular.
+        couplings: for each layer J, (heads, keys, keys) or, for content couplings, (sequences, heads, keys, keys) or,
+            under a window, (sequences, heads, queries, slots, slots), strictly upper triangular.
         upstream: for each layer ∂L/∂⟨s⟩, (sequences, heads, queries, keys), in nats, where L is the mean training loss
             on these sequences.
         labels: a readable character for each token of each sequence, where known.
@@ -70,7 +71,7 @@ class Hamiltonians:
         Args:
             layer: 0 is the one that reads the tokens.
             head: of the layer.
-            query: position, 0 to length − 1; its model has query + 1 spins.
+            query: position, 0 to length − 1; its model has query + 1 spins, or as many as there are slots.
             sequence: of those that were recorded.
 
         Returns:
@@ -85,7 +86,7 @@ class Hamiltonians:
             if not 0 <= value < limit:
                 raise ValueError(f"{name} is {value}; give 0" + (f" to {limit - 1}" if limit > 1 else ""))
         h, J = self.fields[layer][sequence, head, query], self.couplings[layer]
-        J = J[sequence, head] if J.ndim == 4 else J[head]
+        J = J[head] if J.ndim == 3 else J[sequence, head] if J.ndim == 4 else J[sequence, head, query]
         seen = slice(query + 1)
         return IsingModel(h[None, None, seen].double(), J[None, seen, seen].double())
 

@@ -15,6 +15,8 @@ from hybrid_attention.multihead import Inputs, MultiHeadAttention
 from hybrid_attention.priors import MatrixPrior, Prior
 from hybrid_attention.readout import FREE_ENERGY, weighting
 from hybrid_attention.softmax import visible_softmax
+from hybrid_attention.window_prior import WindowPrior
+from hybrid_attention.windows import Window, gather_slots, slot_mix
 
 READOUTS = ("mean", FREE_ENERGY)
 
@@ -35,6 +37,7 @@ class HopfieldAttention(MultiHeadAttention):
         position_bias: as for `MultiHeadAttention`.
         readout: "mean" or "free-energy".
         updates: U, at least 1.
+        window: as for `MultiHeadAttention`; a query's patterns are the keys in its slots, k + r_s.
 
     Raises:
         ValueError: sizes that do not fit, an unknown read-out, or updates below 1.
@@ -51,11 +54,12 @@ class HopfieldAttention(MultiHeadAttention):
         position_bias: bool = False,
         readout: str = "mean",
         updates: int = 3,
+        window: Window | None = None,
     ) -> None:
         weighting(readout, READOUTS)
         if updates < 1:
             raise ValueError(f"updates is {updates}; it must be at least 1")
-        super().__init__(embed_dim, num_heads, max_length, position_bias, readout == FREE_ENERGY)
+        super().__init__(embed_dim, num_heads, max_length, position_bias, readout == FREE_ENERGY, window)
         self.updates = updates
         self.log_scale = nn.Parameter(torch.zeros(num_heads))
         self.observer: Callable[[FixedPoints], None] | None = None
@@ -67,28 +71,70 @@ class HopfieldAttention(MultiHeadAttention):
 
     def weights(self, inputs: Inputs, seed: Seed | None) -> Prior:
         """Weights of the last update, (batch, heads, queries, keys)."""
-        mask = inputs.mask()
+        mask = Mask(self._slots_filled(inputs), None) if self.window is not None else inputs.mask()
         with torch.autocast(inputs.q.device.type, enabled=False):
-            state, patterns, scale, bias = self._network(inputs, mask)
+            wide = torch.float64 if inputs.q.dtype == torch.float64 else torch.float32
+            state, patterns, bias = inputs.q.to(wide), inputs.k.to(wide), self._bias(inputs, self._keys(inputs))
+            bias = bias if mask.addition is None else mask.addition if bias is None else bias + mask.addition
             if self.observer is not None:
-                beta = self.beta.detach().view(-1, 1, 1)
-                self.observer(find_fixed_points(patterns.detach(), state.detach(), beta, bias, mask.visible))
+                self.observer(self._fixed_points(inputs, state, patterns, bias, mask.visible))
             for _ in range(self.updates - 1):
-                state = self._softmax(state, patterns, scale, bias, mask) @ patterns
-            return MatrixPrior(self._softmax(state, patterns, scale, bias, mask))
+                state = self._recalled(inputs, self._softmax(inputs, state, patterns, bias, mask.visible), patterns)
+            weights = self._softmax(inputs, state, patterns, bias, mask.visible)
+            if self.window is None or inputs.step is not None:
+                return MatrixPrior(weights)
+            return WindowPrior(weights, self.window)
 
-    def _network(self, inputs: Inputs, mask: Mask) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """First state, patterns, β√d_head (heads, 1, 1) and what is added to the exponents."""
-        wide = torch.float64 if inputs.q.dtype == torch.float64 else torch.float32
-        bias = mask.addition
-        if self.position_bias is not None:
-            own = self.position_bias[:, : inputs.q.shape[2], : inputs.k.shape[2]].to(wide)
-            bias = own if bias is None else own + bias
-        return inputs.q.to(wide), inputs.k.to(wide), self.log_scale.to(wide).exp().view(-1, 1, 1), bias
+    def _keys(self, inputs: Inputs) -> int:
+        """Most keys that a query sees."""
+        keys = inputs.k.shape[2]
+        return keys if self.window is None else min(keys, self.window.slots)
 
-    def _softmax(self, state: Tensor, patterns: Tensor, scale: Tensor, bias: Tensor | None, mask: Mask) -> Tensor:
-        exponents = state @ patterns.transpose(-1, -2) * self.head_dim**-0.5 * scale
-        return visible_softmax(exponents if bias is None else exponents + bias, mask.visible)
+    def _slots_filled(self, inputs: Inputs) -> Tensor | None:
+        assert self.window is not None
+        return None if inputs.step is not None else self.window.visible(inputs.q.shape[2], inputs.q.device)
+
+    def _softmax(
+        self, inputs: Inputs, state: Tensor, patterns: Tensor, bias: Tensor | None, visible: Tensor | None
+    ) -> Tensor:
+        """Weights of the patterns at a state."""
+        scale = self.log_scale.to(state.dtype).exp().view(-1, 1, 1) * self.head_dim**-0.5
+        scores = (
+            state @ patterns.transpose(-1, -2) if self.window is None else self._slot_scores(inputs, state, patterns)
+        )
+        exponents = scores * scale
+        return visible_softmax(exponents if bias is None else exponents + bias, visible)
+
+    def _recalled(self, inputs: Inputs, weights: Tensor, patterns: Tensor) -> Tensor:
+        """Σ_j w_j k_j."""
+        if self.window is None:
+            return weights @ patterns
+        assert self.slot_keys is not None
+        mixed = weights @ patterns if inputs.step is not None else slot_mix(weights, patterns, self.window)
+        return mixed + weights @ self.slot_keys[:, : weights.shape[-1]].to(weights.dtype)
+
+    def _fixed_points(
+        self, inputs: Inputs, state: Tensor, patterns: Tensor, bias: Tensor | None, visible: Tensor | None
+    ) -> FixedPoints:
+        """Where the updates would end; under a window every query is a network of its own."""
+        state, patterns, beta = state.detach(), patterns.detach(), self.beta.detach().view(-1, 1, 1)
+        if self.window is None:
+            return find_fixed_points(patterns, state, beta, bias, visible)
+        assert self.slot_keys is not None
+        stored = patterns.unsqueeze(2) if inputs.step is not None else gather_slots(patterns, self.window)
+        stored = stored + self.slot_keys[:, None, : stored.shape[-2]].detach()
+        each = find_fixed_points(
+            stored.transpose(1, 2).flatten(0, 1),
+            state.transpose(1, 2).flatten(0, 1).unsqueeze(2),
+            beta,
+            None if bias is None else bias.detach(),
+            None if visible is None else visible[0, 0, :, None, None].repeat(len(state), 1, 1, 1),
+        )
+        shape = (len(state), state.shape[2], self.num_heads)
+        needed, seen, updates, converged = (
+            part.view(shape).transpose(1, 2) for part in (each.needed, each.visible, each.updates, each.converged)
+        )
+        return FixedPoints(needed, seen, updates, converged)
 
     def extra_repr(self) -> str:
         """Sizes and choices, for printing."""

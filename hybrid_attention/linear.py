@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from classical.sampler import Seed
+from hybrid_attention.cache import Cache, KeyCache, StateCache
 from hybrid_attention.masks import combine_masks
 from hybrid_attention.multihead import Inputs, MultiHeadAttention
 from hybrid_attention.priors import MatrixPrior, Prior
@@ -92,6 +93,30 @@ class LinearAttention(MultiHeadAttention):
                 weights = weights.masked_fill(~mask.visible, 0.0)
             total = weights.sum(-1, keepdim=True)
             return MatrixPrior(weights / total.masked_fill(total == 0, 1.0))
+
+    def new_cache(self) -> Cache:
+        """A state of fixed size; keys are kept where a free energy has to know them one by one."""
+        return StateCache() if self.free_energy is None else KeyCache()
+
+    def _recall(self, q: Tensor, token: Tensor, cache: Cache, seed: Seed | None) -> tuple[Prior, Tensor]:
+        """One value, the weighted mean of all so far; under the free-energy read every value and its weight."""
+        wide = torch.float64 if q.dtype == torch.float64 else torch.float32
+        with torch.autocast(q.device.type, enabled=False):
+            query = features(q.to(wide))
+            if isinstance(cache, StateCache):
+                key, value = cache.newest
+                kept = (-self._decay(token.to(wide))).exp().unsqueeze(-1) if self.gated else None
+                return MatrixPrior(torch.ones_like(query[..., :1])), cache.update(
+                    query, features(key.to(wide)), kept, value
+                )
+            assert isinstance(cache, KeyCache)
+            k, v, tokens = cache.seen()
+            weights = query @ features(k.to(wide)).transpose(-1, -2)
+            if self.gated:
+                past = self._decay(tokens.to(wide)).cumsum(-1).unsqueeze(-2)
+                weights = weights * (past - past[..., -1:]).exp()
+            total = weights.sum(-1, keepdim=True)
+            return MatrixPrior(weights / total.masked_fill(total == 0, 1.0)), v
 
     def _decay(self, keys: Tensor) -> Tensor:
         """−log γ, (batch, heads, keys)."""

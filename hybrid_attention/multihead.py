@@ -10,17 +10,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from classical.sampler import Seed
+from hybrid_attention.cache import Cache, KeyCache
 from hybrid_attention.free_energy import FreeEnergyRead
 from hybrid_attention.masks import Mask, combine_masks
 from hybrid_attention.nested import Padded, pad, require_plain, unpad
 from hybrid_attention.priors import MatrixPrior, Prior
+from hybrid_attention.window_prior import WindowPrior
+from hybrid_attention.windows import Window, slot_scores
 
 
 class Inputs(NamedTuple):
     """What a call of attention is about.
 
     q, k and v are (batch, heads, length, head_dim); query and key are the tokens they come from, (batch, length,
-    embed_dim); the masks are those of `MultiHeadAttention.forward`.
+    embed_dim); the masks are those of `MultiHeadAttention.forward`. In a step of generation there is one query, at
+    position `step`, and the keys are those that it sees: all up to its own or, under a window, those in its slots.
     """
 
     q: Tensor
@@ -31,6 +35,12 @@ class Inputs(NamedTuple):
     attn_mask: Tensor | None
     key_padding_mask: Tensor | None
     is_causal: bool
+    step: int | None = None
+
+    @property
+    def first(self) -> int:
+        """Position of the first query."""
+        return 0 if self.step is None else self.step
 
     def mask(self) -> Mask:
         """All masks as one."""
@@ -60,12 +70,18 @@ class MultiHeadAttention(nn.Module, ABC):
     Args:
         embed_dim: width of the tokens, divisible by num_heads.
         num_heads: number of heads.
-        max_length: most queries, and most keys, of a sequence.
-        position_bias: add a learnable number to the field of every (head, query position, key position).
+        max_length: most queries, and most keys, of a sequence; without a meaning under a window.
+        position_bias: add a learnable number to the field of every (head, query position, key position); under a
+            window, of every (head, slot).
         free_energy: read the values by their free energy under the weights, instead of their weighted sum.
+        window: let every query see its last keys and a few global ones alone; it makes attention causal. Slot s has a
+            learnable vector r_s, 0 at the start, and the key in it counts as k + r_s.
 
     Raises:
         ValueError: sizes that are not positive or do not divide.
+
+    Reference:
+        P. Shaw, J. Uszkoreit and A. Vaswani, NAACL 2018, arXiv:1803.02155, for r_s.
     """
 
     _qkv_same_embed_dim = False
@@ -79,6 +95,7 @@ class MultiHeadAttention(nn.Module, ABC):
         max_length: int,
         position_bias: bool = False,
         free_energy: bool = False,
+        window: Window | None = None,
     ) -> None:
         super().__init__()
         for name, value in (("embed_dim", embed_dim), ("num_heads", num_heads), ("max_length", max_length)):
@@ -92,7 +109,10 @@ class MultiHeadAttention(nn.Module, ABC):
         self.in_proj_weight = nn.Parameter(torch.empty(3 * embed_dim, embed_dim))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * embed_dim))
         self.out_proj = nn.Linear(embed_dim, embed_dim)
-        self.position_bias = nn.Parameter(torch.zeros(num_heads, max_length, max_length)) if position_bias else None
+        self.window = window
+        pairs = (max_length, max_length) if window is None else (window.slots,)
+        self.position_bias = nn.Parameter(torch.zeros(num_heads, *pairs)) if position_bias else None
+        self.slot_keys = None if window is None else nn.Parameter(torch.zeros(num_heads, window.slots, self.head_dim))
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
         self.free_energy = FreeEnergyRead(embed_dim, num_heads) if free_energy else None
@@ -110,6 +130,47 @@ class MultiHeadAttention(nn.Module, ABC):
         """How many Ising models one forward pass solves."""
         del batch, queries
         return 0
+
+    def new_cache(self) -> Cache:
+        """What `step` needs to know of the positions so far: nothing yet."""
+        return KeyCache(self.window)
+
+    def step(self, token: Tensor, cache: Cache, seed: Seed | None = None) -> Tensor:
+        """Attend from one more position, causally: the last row of `forward` for all positions so far.
+
+        Args:
+            token: (batch, 1, embed_dim), at the position that follows those of the cache.
+            cache: from `new_cache`, and then from step to step; the token is added to it.
+            seed: as for `forward`.
+
+        Returns:
+            (batch, 1, embed_dim).
+
+        Raises:
+            ValueError: a token of the wrong shape, or more positions than max_length where there is no window.
+        """
+        self._require_shapes(token, token, token)
+        if self.window is None and cache.position >= self.max_length:
+            raise ValueError(
+                f"cache holds {cache.position} positions, and max_length is {self.max_length}; start a new one from "
+                "the last positions"
+            )
+        q, k, v = self._project(token, token, token)
+        cache.append(token, k, v)
+        prior, values = self._recall(q, token, cache, seed)
+        return self._read(prior, values, token)
+
+    def _recall(self, q: Tensor, token: Tensor, cache: Cache, seed: Seed | None) -> tuple[Prior, Tensor]:
+        """Weights of one query over what a cache holds, and the values that they are for."""
+        assert isinstance(cache, KeyCache)
+        k, v, tokens = cache.seen()
+        return self.weights(Inputs(q, k, v, token, tokens, None, None, False, cache.position - 1), seed), v
+
+    def _read(self, prior: Prior, values: Tensor, tokens: Tensor) -> Tensor:
+        """The output, from weights, values and the queries' tokens."""
+        if self.free_energy is None:
+            return self.out_proj(prior.mix(values).transpose(1, 2).flatten(2))
+        return self.out_proj(self.free_energy(prior, values, tokens))
 
     def forward(
         self,
@@ -161,11 +222,7 @@ class MultiHeadAttention(nn.Module, ABC):
         self._require_shapes(query, key, value)
         q, k, v = self._project(query, key, value)
         prior = self.weights(Inputs(q, k, v, query, key, attn_mask, key_padding_mask, is_causal), seed)
-        if self.free_energy is None:
-            mixed = prior.mix(v).transpose(1, 2).flatten(2)
-        else:
-            mixed = self.free_energy(prior, v, query)
-        output = self.out_proj(mixed)
+        output = self._read(prior, v, query)
         if not need_weights:
             return output, None
         weights = prior.matrix()
@@ -188,7 +245,7 @@ class MultiHeadAttention(nn.Module, ABC):
                     f"{name} has shape {tuple(tokens.shape)}; it must be (batch, length, embed_dim) with the query's "
                     f"batch and embed_dim = {self.embed_dim}"
                 )
-            if tokens.shape[1] > self.max_length:
+            if self.window is None and tokens.shape[1] > self.max_length:
                 raise ValueError(
                     f"{name} has length {tokens.shape[1]}, but max_length is {self.max_length}; build the attention "
                     "with a larger max_length"
@@ -196,10 +253,37 @@ class MultiHeadAttention(nn.Module, ABC):
         if key.shape[1] != value.shape[1]:
             raise ValueError(f"key has length {key.shape[1]} and value {value.shape[1]}; they must be equal")
 
+    def _slot_scores(self, inputs: Inputs, queries: Tensor, keys: Tensor) -> Tensor:
+        """q · (k + r_s) in the slots of a window, (batch, heads, queries, slots)."""
+        assert self.window is not None
+        assert self.slot_keys is not None
+        if inputs.step is not None:
+            scores = queries @ keys.transpose(-1, -2)
+        else:
+            if inputs.attn_mask is not None or inputs.key_padding_mask is not None:
+                name = "key_padding_mask" if inputs.attn_mask is None else "attn_mask"
+                raise ValueError(f"{name} is given, but attention in a window takes no masks; leave it out")
+            if queries.shape[2] != keys.shape[2]:
+                raise ValueError(
+                    f"key has length {keys.shape[2]} and query {queries.shape[2]}; a window needs as many keys as "
+                    "queries"
+                )
+            scores = slot_scores(queries, keys, self.window)
+        return scores + queries @ self.slot_keys[:, : scores.shape[-1]].to(queries.dtype).transpose(-1, -2)
+
+    def _bias(self, inputs: Inputs, keys: int) -> Tensor | None:
+        """The position bias of these queries and keys or slots, (heads, queries or 1, keys)."""
+        if self.position_bias is None:
+            return None
+        if self.window is not None:
+            return self.position_bias[:, None, :keys]
+        return self.position_bias[:, inputs.first : inputs.first + inputs.q.shape[2], :keys]
+
     def extra_repr(self) -> str:
         """Sizes, for printing."""
         bias = self.position_bias is not None
-        return f"{self.embed_dim}, num_heads={self.num_heads}, max_length={self.max_length}, position_bias={bias}"
+        sizes = f"{self.embed_dim}, num_heads={self.num_heads}, max_length={self.max_length}, position_bias={bias}"
+        return sizes if self.window is None else f"{sizes}, window={self.window.size}+{self.window.global_keys}"
 
 
 class FieldAttention(MultiHeadAttention):
@@ -209,14 +293,15 @@ class FieldAttention(MultiHeadAttention):
     """
 
     @abstractmethod
-    def weigh(self, fields: Tensor, visible: Tensor | None, keys: Tensor, seed: Seed | None) -> Tensor:
+    def weigh(self, fields: Tensor, visible: Tensor | None, keys: Tensor, seed: Seed | None, first: int = 0) -> Tensor:
         """Numbers that multiply the values.
 
         Args:
-            fields: h, (batch, heads, queries, keys).
+            fields: h, (batch, heads, queries, keys); under a window, slots take the place of keys.
             visible: bool, (batch or 1, heads or 1, queries, keys), or None where every key is.
             keys: the keys' tokens, (batch, keys, embed_dim).
             seed: fixes the samples, where there are any.
+            first: position of the first query.
 
         Returns:
             (batch, heads, queries, keys), zero at hidden keys.
@@ -224,10 +309,17 @@ class FieldAttention(MultiHeadAttention):
 
     def weights(self, inputs: Inputs, seed: Seed | None) -> Prior:
         """Weights from the fields, (batch, heads, queries, keys)."""
-        fields = inputs.q @ inputs.k.transpose(-1, -2) * self.head_dim**-0.5
-        if self.position_bias is not None:
-            fields = fields + self.position_bias[:, : fields.shape[-2], : fields.shape[-1]]
+        if self.window is None:
+            fields = inputs.q @ inputs.k.transpose(-1, -2) * self.head_dim**-0.5
+        else:
+            fields = self._slot_scores(inputs, inputs.q, inputs.k) * self.head_dim**-0.5
+        bias = self._bias(inputs, fields.shape[-1])
+        if bias is not None:
+            fields = fields + bias
+        if self.window is not None and inputs.step is None:
+            visible = self.window.visible(fields.shape[2], fields.device)
+            return WindowPrior(self.weigh(fields, visible, inputs.key, seed), self.window)
         mask = inputs.mask()
         if mask.addition is not None:
             fields = fields + mask.addition
-        return MatrixPrior(self.weigh(fields, mask.visible, inputs.key, seed))
+        return MatrixPrior(self.weigh(fields, mask.visible, inputs.key, seed, inputs.first))

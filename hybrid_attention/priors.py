@@ -63,17 +63,23 @@ class MatrixPrior(Prior):
         batch, heads, keys, channels = values.shape
         rows = max(1, _ELEMENTS_AT_ONCE // max(1, batch * heads * keys * channels))
         parts = weights.split(rows, -2)
-        return torch.cat([_matrix_log_mix(part, values, beta) for part in parts], -2)
+        return torch.cat([pairwise_log_mix(part, values.unsqueeze(-3), beta) for part in parts], -2)
 
     def matrix(self) -> Tensor:
         """The matrix itself."""
         return self.weights
 
 
-def _matrix_log_mix(weights: Tensor, values: Tensor, beta: Tensor) -> Tensor:
-    """The free energy of a few queries, every query, key and channel apart."""
+def pairwise_log_mix(weights: Tensor, values: Tensor, beta: Tensor) -> Tensor:
+    """`Prior.log_mix` of a few queries, every query, key and channel apart.
+
+    Args:
+        weights: α, (batch, heads, queries, keys).
+        values: (batch, heads, queries or 1, keys, channels).
+        beta: as for `Prior.log_mix`.
+    """
     attended = (weights > 0).unsqueeze(-1)
-    v, beta = values.unsqueeze(-3), beta.unsqueeze(-2)
+    v, beta = values, beta.unsqueeze(-2)
     top = v.detach().masked_fill(~attended, -torch.inf).amax(-2, keepdim=True)
     top = top.masked_fill(top == -torch.inf, 0.0)
     lowest = LOWEST_EXPONENT[values.dtype]

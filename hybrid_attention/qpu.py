@@ -142,7 +142,7 @@ def annealer(config: TrainConfig, access: Access) -> Sampler:
     try:
         sampler.limits.require_reads(config.shots)
         if config.calibration == "table":
-            sampler.temperatures(config.length)  # before anything else: long chains have none
+            sampler.temperatures(config.spins)  # before anything else: long chains have none
     except BaseException:
         sampler.close()
         raise

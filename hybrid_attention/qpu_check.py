@@ -27,7 +27,7 @@ def check(config: TrainConfig, access: Access) -> Iterator[str]:
     """Calibrate, sample and compare.
 
     Args:
-        config: settings of the processor; its length is the models' number of spins.
+        config: settings of the processor; its length, or window, is the models' number of spins.
         access: journal and budget.
 
     Yields:
@@ -45,7 +45,7 @@ def check(config: TrainConfig, access: Access) -> Iterator[str]:
         raise InputError(f"--out {folder} cannot be made ({error.strerror}); choose another folder") from None
     journal = access.open()
     before = journal.totals().charged_us
-    model = probe_models(config.length, MODELS, True, _BATCH)
+    model = probe_models(config.spins, MODELS, True, _BATCH)
     samples = sampler.sample(model, shots=config.shots, seed=config.seed)
     found = samples.diagnostics
     yield f"solver: {found.get('solver') or found.get('backend')}"

@@ -54,14 +54,15 @@ class RunEstimate:
 def run_estimate(config: TrainConfig, sampler: Priced, progress: bool = False) -> RunEstimate:
     """What a run would cost: every query of every sequence in every head of every layer is a model.
 
-    Under causal attention the models of query k have k spins.
+    Under causal attention the models of query k have k spins, or as many as there are slots in a window.
 
     Args:
         config: the run's settings.
         sampler: on its processor.
         progress: whether to show a bar while embeddings are looked for.
     """
-    sizes = range(1, config.length + 1)
+    sizes = range(1, config.spins + 1)
+    queries = {n: 1 if n < config.spins else config.length - config.spins + 1 for n in sizes}
     calibration = _sum(
         sampler.estimate(0, n, config.shots, calibrated=False)
         for n in tqdm(sizes, desc="embed", unit="size", delay=1.0, disable=None if progress else True)
@@ -72,10 +73,11 @@ def run_estimate(config: TrainConfig, sampler: Priced, progress: bool = False) -
     held_out = len(build_task(config).validation(config.eval_sequences).tokens) if evaluated else 0
     return RunEstimate(
         calibration,
-        _sum(sampler.estimate(config.heads * config.batch, n, config.shots) for n in sizes) * config.layers,
+        _sum(sampler.estimate(config.heads * config.batch * queries[n], n, config.shots) for n in sizes)
+        * config.layers,
         config.steps,
         _sum(
-            sampler.estimate(config.heads * sequences, n, config.shots)
+            sampler.estimate(config.heads * sequences * queries[n], n, config.shots)
             for sequences in _chunks(held_out)
             for n in sizes
         )

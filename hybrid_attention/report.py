@@ -29,6 +29,8 @@ from hybrid_attention.train import TrainedRun
 from quantum.calibration import resolve_calibration
 
 EXAMPLES = 2
+LONGEST_SHOWN = 48
+"""Positions at the end of a sequence that maps show."""
 _Embed = Callable[[go.Figure], dict[str, Any]]
 _GAP = 20  # pixels between maps
 _LOOKED_AT = 64  # held-out sequences among which examples are chosen
@@ -39,14 +41,17 @@ class Example:
     """What a model does with one held-out sequence, by exact sums.
 
     Args:
-        labels: a visible character for each token, (length).
+        labels: a visible character for each token, (length), of the last tokens where there are many.
         weights: for each layer, the numbers that multiply the values, (heads, queries, keys).
-        couplings: for each layer, symmetric J (heads, keys, keys), or None where there are none.
+        couplings: for each layer, symmetric J (heads, keys, keys), or None where there are none; under a window (heads,
+            slots, slots), content couplings those of the last query.
+        keys: what to call the keys or slots of the couplings.
     """
 
     labels: list[str]
     weights: list[Tensor]
     couplings: list[Tensor | None]
+    keys: list[str]
 
 
 def write_report(run: TrainedRun) -> Path:
@@ -107,6 +112,8 @@ def render(run: TrainedRun) -> str:
         hidden_color=charts.HIDDEN,
         diagonal_color=charts.DIAGONAL,
         map_width=width,
+        cut=config.length > LONGEST_SHOWN,
+        longest_shown=LONGEST_SHOWN,
         block_width=config.heads * (width + _GAP) - _GAP,
         settings=_settings(config, run),
         rows=run.rows,
@@ -146,7 +153,18 @@ def look_at(run: TrainedRun, tokens: Tensor) -> Example:
     finally:
         for hook in hooks:
             hook.remove()
-    return Example(run.task.labels(tokens), [layer[0] for layer in weights], couplings)
+    labels, shown = run.task.labels(tokens), slice(-LONGEST_SHOWN, None)
+    window, content = run.config.attention_window, run.config.couplings == "content"
+    if window is None:
+        keys = labels if content else [str(j + 1) for j in range(len(labels))]
+        couplings = [None if J is None else J[:, shown, shown] for J in couplings]
+    else:
+        slots = range(window.slots)
+        keys = [str(slot) if slot < window.size else f"global {slot - window.size + 1}" for slot in slots]
+        if content:
+            keys = [labels[position] for position in window.positions(len(labels) - 1)]
+            couplings = [None if J is None else J[0, :, -1] for J in couplings]
+    return Example(labels[shown], [layer[0, :, shown, shown] for layer in weights], couplings, keys[shown])
 
 
 def _keeper(couplings: list[Tensor | None], layer: int) -> Callable[[nn.Module, Any, Tensor], None]:
@@ -245,9 +263,8 @@ def _coupling_section(config: TrainConfig, examples: list[Example], embed: _Embe
     limit = max(float(J.abs().max()) for J in every)
     blocks = []
     for example in shown:
-        labels = example.labels if content else [str(j + 1) for j in range(len(example.labels))]
         layers = [
-            [] if J is None else [embed(charts.coupling_map(head, labels, limit)) for head in J]
+            [] if J is None else [embed(charts.coupling_map(head, example.keys, limit)) for head in J]
             for J in example.couplings
         ]
         blocks.append({"sequence": example.labels if content else None, "layers": layers})
@@ -280,6 +297,7 @@ def _settings(config: TrainConfig, run: TrainedRun) -> list[tuple[str, str]]:
     return [
         *settings,
         ("Length", f"{config.length} tokens"),
+        *([] if config.window is None else [("Window", _window(config))]),
         ("Layers × heads", f"{config.layers} × {config.heads}"),
         ("Width", str(config.dim)),
         ("Parameters", f"{run.model.parameter_count():,}"),
@@ -288,6 +306,10 @@ def _settings(config: TrainConfig, run: TrainedRun) -> list[tuple[str, str]]:
         ("Seed", str(config.seed)),
         ("Held-out sequences", str(len(run.task.validation(config.eval_sequences).tokens))),
     ]
+
+
+def _window(config: TrainConfig) -> str:
+    return f"{config.window} keys" + (f" and {config.global_keys} global" if config.global_keys else "")
 
 
 def _rates(config: TrainConfig) -> str:

@@ -16,7 +16,7 @@ from hybrid_attention.tasks.registry import task_class
 from quantum import AerSampler, AnnealSchedule, StatevectorSampler, read_noise
 
 LONGEST_EXACT = 20
-"""Most positions for which training is evaluated with exact sums too; beyond, these would take longer than it."""
+"""Most spins for which training is evaluated with exact sums too; beyond, these would take longer than it."""
 
 
 def build_schedule(config: TrainConfig) -> AnnealSchedule:
@@ -86,7 +86,7 @@ def _aer(config: TrainConfig) -> Sampler:
     schedule = build_schedule(config)
     noise = read_noise(config.noise) if config.noise else None
     sampler = AerSampler(schedule, steps=schedule_steps(config, schedule), calibration=config.calibration, noise=noise)
-    for spins in (config.length, 1):  # causal attention has models of every size up to the length
+    for spins in (config.spins, 1):  # causal attention has models of every size up to the largest
         sampler.require_noise_fits(spins)
     return sampler
 
@@ -152,14 +152,29 @@ def build_sampler(config: TrainConfig, access: Access | None = None) -> Sampler:
         if config.sampler == "ibm":
             flags = "--solver, --schedule, --duration, --trotter-steps, --calibration, --qpu-budget"
         raise InputError(f"--sampler {config.sampler}: {error} (the flags are {flags})") from None
-    held = getattr(sampler, "max_spins", config.length)
-    if config.attention == "boltzmann" and config.length > held:
-        longest = task_class(config.task).longest_length(held)
-        raise InputError(
-            f"--length is {config.length}, but --sampler {config.sampler} holds at most {held} spins; use --length "
-            f"{longest} or less" + ("" if config.sampler == "exact" else ", or --sampler exact")
-        )
+    held = getattr(sampler, "max_spins", config.spins)
+    if config.attention == "boltzmann" and config.spins > held:
+        raise InputError(_too_many(config, held))
     return sampler
+
+
+def _too_many(config: TrainConfig, held: int) -> str:
+    """What to say of a length or a window beyond what the sampler holds."""
+    holds = f"--sampler {config.sampler} holds at most {held} spins"
+    exact = ExactSampler().max_spins
+    if config.window is None:
+        longest = task_class(config.task).longest_length(held)
+        other = "" if config.sampler == "exact" else ", or --sampler exact"
+        return f"--length is {config.length}, but {holds}; use --length {longest} or less{other}"
+    many = "gibbs or mean-field" if config.sampler == "exact" or config.spins > exact else "exact"
+    if config.window > held:
+        shorter = f"use --window {held} or less"
+        shorter += "" if config.global_keys == 0 else " together with --global-keys"
+        return f"--window is {config.window}, but {holds}; {shorter}, or --sampler {many}"
+    return (
+        f"--global-keys is {config.global_keys}, which with --window {config.window} makes {config.spins} spins, but "
+        f"{holds}; use --global-keys {held - config.window} or less, or --sampler {many}"
+    )
 
 
 def table_digest(config: TrainConfig) -> str:
@@ -187,7 +202,7 @@ def exact_fits(config: TrainConfig) -> bool:
     Args:
         config: the run's settings.
     """
-    return config.attention != "boltzmann" or config.sampler == "exact" or config.length <= LONGEST_EXACT
+    return config.attention != "boltzmann" or config.sampler == "exact" or config.spins <= LONGEST_EXACT
 
 
 def reference_sampler(config: TrainConfig, sampler: Sampler) -> Sampler:

@@ -50,10 +50,10 @@ def sources(study: StudyConfig) -> list[Source]:
     first = hamiltonians.load(folder, kept[-1])
     layers = _chosen(study, "layers", list(range(len(first.fields))))
     heads = _chosen(study, "heads", list(range(first.fields[0].shape[1])))
-    queries = first.fields[0].shape[2]
+    most = first.fields[0].shape[3]
     for n in study.spin_list:
-        if n > queries:
-            raise InputError(f"--spins is {n}, but the queries of --models {study.models} see at most {queries} keys")
+        if n > most:
+            raise InputError(f"--spins is {n}, but the queries of --models {study.models} see at most {most} keys")
     return [Source(n, 1.0, s, la, h) for n in study.spin_list for s in steps for la in layers for h in heads]
 
 

@@ -1,0 +1,50 @@
+"""Windowed attention with random parameters, and the same thing written out with dense matrices."""
+
+import torch
+from arm_cases import ARMS, DIM, HEADS, normal
+
+from hybrid_attention.windows import Window
+
+WINDOWED = ("softmax", "sigmoid", "boltzmann", "hopfield")
+
+
+def windowed(name, window, seed=0, scale=0.5, **options):
+    """An arm in float64 with random numbers in every parameter."""
+    module = ARMS[name](DIM, HEADS, 1, window=window, **options).double()
+    with torch.no_grad():
+        for number, parameter in enumerate(module.parameters()):
+            parameter.copy_(normal(*parameter.shape, seed=seed + number, scale=scale))
+    return module
+
+
+def slot_of(query, key, window):
+    """The slot in which a query sees a key, or None, by the definition."""
+    if key > query:
+        return None
+    if query - key < window.size:
+        return query - key
+    return window.size + key if key < window.global_keys else None
+
+
+def projected(module, x):
+    """q, k and v, (batch, heads, length, head_dim)."""
+    parts = torch.nn.functional.linear(x, module.in_proj_weight, module.in_proj_bias).chunk(3, -1)
+    return [part.unflatten(-1, (HEADS, -1)).transpose(1, 2) for part in parts]
+
+
+def dense_fields(module, x, window: Window):
+    """h for every query and key, position by position, and which keys are seen."""
+    q, k, _ = projected(module, x)
+    batch, heads, length, width = q.shape
+    fields = q.new_zeros(batch, heads, length, length)
+    seen = torch.zeros(length, length, dtype=torch.bool)
+    for i in range(length):
+        for j in range(length):
+            slot = slot_of(i, j, window)
+            if slot is None:
+                continue
+            seen[i, j] = True
+            fields[:, :, i, j] = (q[:, :, i] * (k[:, :, j] + module.slot_keys[:, slot])).sum(-1) * width**-0.5
+            if module.position_bias is not None:
+                fields[:, :, i, j] += module.position_bias[:, slot]
+    return fields, seen
