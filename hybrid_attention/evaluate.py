@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from hybrid_attention.build import build_model, build_task, numbering_rows_from,
 from hybrid_attention.config import TrainConfig
 from hybrid_attention.errors import InputError
 from hybrid_attention.parse import config_from
+from hybrid_attention.processes import Processes, choose_device
 from hybrid_attention.qpu import JournalFlags, run_name
 from hybrid_attention.qpu_settings import QPUS
 from hybrid_attention.run import RunFolder
@@ -28,9 +29,6 @@ from hybrid_attention.samplers import LONGEST_EXACT, build_sampler, schedule_dig
 from hybrid_attention.tasks import Batch, Task, TextTask
 from hybrid_attention.tasks.base import IGNORED
 from hybrid_attention.transformer import Transformer
-
-if TYPE_CHECKING:
-    from hybrid_attention.processes import Processes
 
 EVALUATION_SEED = 1
 _SEQUENCES_AT_ONCE = 256
@@ -175,7 +173,7 @@ def load_run(
     checkpoint.require_settings(saved, recorded, latest)
     changed = {key: value for key, value in overrides.items() if value is not None}
     budget = changed.get("qpu_budget")  # each command has its own; the run's is not taken over
-    config = replace(config, qpu_budget=None)
+    config = replace(config, qpu_budget=None, device="cpu")  # so does where it was trained
     if "schedule" in changed:  # another schedule does not take over what belonged to the run's own
         config = replace(config, duration=None, trotter_steps=None, calibration=None)
     sampler_name = changed.get("sampler", config.sampler)
@@ -192,6 +190,7 @@ def load_run(
     sampler = build_sampler(config, flags.access(path, train_name(recorded), budget))
     model = build_model(config, task, sampler)
     checkpoint.restore_model(model, saved, latest)
+    model.to(choose_device(config.device))
     return LoadedRun(folder, config, task, sampler, model, saved.step)
 
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from inspect import signature
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, distributed, nn
@@ -19,6 +22,7 @@ from hybrid_attention.errors import InputError, RunStopped
 
 DeviceName = Literal["cpu", "cuda", "auto"]
 
+_PATIENCE = 5.0  # seconds
 _LONGEST_MESSAGE = 4096  # bytes
 _LOST = ("gloo", "nccl", "connection closed", "connection reset")  # in errors of a group that has lost a member
 
@@ -33,6 +37,20 @@ def speaks() -> bool:
     if started() == 1:
         return True
     return os.environ["RANK" if distributed.is_initialized() else "LOCAL_RANK"] == "0"
+
+
+def report(message: str) -> None:
+    """One line on standard error, from one process of those that all say the same.
+
+    The others wait: torchrun ends all as soon as one has failed, and that must not be before the line is out.
+
+    Args:
+        message: without the program's name.
+    """
+    if speaks():
+        print(f"hybrid-attention: {message}", file=sys.stderr, flush=True)
+    else:
+        time.sleep(_PATIENCE)
 
 
 def require_one(command: str) -> None:
@@ -72,7 +90,8 @@ def choose_device(name: DeviceName, beside: int = 1) -> str:
     found = torch.cuda.device_count()
     if found < beside:
         raise InputError(
-            f"--device is {name}, but {beside} processes share {found} GPUs here; give torchrun --nproc-per-node {found}"
+            f"--device is {name}, but {beside} processes share {found} GPUs here; give torchrun --nproc-per-node "
+            f"{found}"
         )
     return "cuda"
 
@@ -111,8 +130,7 @@ class Processes:
             accelerator=kind,
             devices=beside,
             num_nodes=machines,
-            # buffers never differ, and one of them counts calls
-            strategy=DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True) if self.count > 1 else "auto",
+            strategy=DDPStrategy(**_no_buffers(), gradient_as_bucket_view=True) if self.count > 1 else "auto",
             plugins=[TorchElasticEnvironment() if self.count > 1 else LightningEnvironment()],
         )
         self._fabric.launch()
@@ -160,8 +178,8 @@ class Processes:
         if self.count == 1:
             return share
         with self._in_touch():
-            summed: Tensor = self._fabric.all_reduce(share.to(self.device, copy=True), reduce_op="sum")
-        return summed.to(share.device)
+            summed = self._fabric.all_reduce(share.to(self.device, copy=True), reduce_op="sum")
+        return cast(Tensor, summed).to(share.device)
 
     def gather(self, text: str) -> list[str]:
         """A text of every process, by rank; what is very long is cut.
@@ -171,11 +189,10 @@ class Processes:
         """
         if self.count == 1:
             return [text]
-        told = text.encode()[:_LONGEST_MESSAGE]
-        padded = torch.tensor(list(told.ljust(_LONGEST_MESSAGE, b"\0")), dtype=torch.uint8, device=self.device)
-        with self._in_touch():
-            everyone = self._fabric.all_gather(padded)
-        return [bytes(one.tolist()).rstrip(b"\0").decode(errors="ignore") for one in everyone.cpu()]
+        told = text.encode()[:_LONGEST_MESSAGE].ljust(_LONGEST_MESSAGE, b"\0")
+        everyone = torch.zeros(self.count, _LONGEST_MESSAGE, dtype=torch.uint8)
+        everyone[self.rank] = torch.tensor(list(told), dtype=torch.uint8)
+        return [bytes(one.tolist()).rstrip(b"\0").decode(errors="ignore") for one in self.total(everyone)]
 
     @contextmanager
     def agreeing(self, kind: type[Exception]) -> Iterator[None]:
@@ -225,3 +242,9 @@ class Processes:
             if self.count == 1 or not any(word in str(error).lower() for word in _LOST):
                 raise
             raise RunStopped("another process of this run has stopped; go on with --resume") from error
+
+
+def _no_buffers() -> dict[str, Any]:
+    """What tells DistributedDataParallel not to send buffers, which never differ, in every step."""
+    known = signature(nn.parallel.DistributedDataParallel.__init__).parameters
+    return {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
