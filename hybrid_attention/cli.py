@@ -20,7 +20,7 @@ from hybrid_attention.errors import InputError, RunStopped
 from hybrid_attention.export_command import ExportCommand
 from hybrid_attention.flags import flag
 from hybrid_attention.parse import config_from, parse
-from hybrid_attention.processes import DeviceName, Processes, report, require_one, speaks
+from hybrid_attention.processes import DeviceName, Processes, require_one, say, speaks
 from hybrid_attention.qpu import JournalFlags
 from hybrid_attention.qpu_command import QPUCommand
 from hybrid_attention.qpu_settings import QPU_FIELDS, QPUS
@@ -241,24 +241,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BudgetError as error:
         again = "" if given[:1] == ["train"] else "; give the same command a larger --qpu-budget"
         again += " and --resume" if given[:1] == ["study"] else ""
-        report(f"{error}{again}")
+        say(f"{error}{again}")
         return 3
     except (InputError, RunStopped, NotRecordedError, UnsuitableError) as error:
-        report(f"{error}")
+        say(f"{error}")
         return 2
     except QPUError as error:
         again = "go on with --resume" if given[:1] in (["train"], ["study"]) else "try again"
-        report(f"{error}; what was paid for is in the journal: {again}")
+        say(f"{error}; what was paid for is in the journal: {again}")
         return 1
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        report(f"{error.filename or 'a file'}: {error.strerror}")
+        say(f"{error.filename or 'a file'}: {error.strerror}", same_in_all=False)
         return 1
     except KeyboardInterrupt:
         advice = "; go on with --resume" if given[:1] in (["train"], ["study"]) else ""
-        report(f"interrupted{advice}")
+        say(f"interrupted{advice}")
         return 130
     return 0
 

@@ -12,13 +12,17 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from inspect import signature
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import Tensor, distributed, nn
 
 from hybrid_attention.errors import InputError, RunStopped
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 DeviceName = Literal["cpu", "cuda", "auto"]
 
@@ -39,15 +43,16 @@ def speaks() -> bool:
     return os.environ["RANK" if distributed.is_initialized() else "LOCAL_RANK"] == "0"
 
 
-def report(message: str) -> None:
+def say(message: str, same_in_all: bool = True) -> None:
     """One line on standard error, from one process of those that all say the same.
 
     The others wait: torchrun ends all as soon as one has failed, and that must not be before the line is out.
 
     Args:
         message: without the program's name.
+        same_in_all: whether it is; False says it from here in any case.
     """
-    if speaks():
+    if speaks() or not same_in_all:
         print(f"hybrid-attention: {message}", file=sys.stderr, flush=True)
     else:
         time.sleep(_PATIENCE)
@@ -109,33 +114,40 @@ class Processes:
     """
 
     def __init__(self, device: DeviceName = "cpu") -> None:
-        self.count = started()
-        beside, machines = 1, 1
+        self.count, self._beside, self._machines = started(), 1, 1
         if self.count > 1:
-            beside, machines = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["GROUP_WORLD_SIZE"])
-            if beside * machines != self.count:
+            self._beside, self._machines = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["GROUP_WORLD_SIZE"])
+            if self._beside * self._machines != self.count:
                 raise InputError(
-                    f"--nproc-per-node is {beside} here, but there are {self.count} processes on {machines} machines; "
-                    "give torchrun the same number on every machine"
+                    f"--nproc-per-node is {self._beside} here, but there are {self.count} processes on "
+                    f"{self._machines} machines; give torchrun the same number on every machine"
                 )
-        kind = choose_device(device, beside)
+        kind = choose_device(device, self._beside)
+        self.rank: int = int(os.environ["RANK"]) if self.count > 1 else 0
+        self.device = torch.device(kind, int(os.environ["LOCAL_RANK"]) if self.count > 1 else 0)
+        if kind == "cpu":
+            self.device = torch.device("cpu")
+        if self.count > 1:
+            self._fabric  # noqa: B018 - joins the group
 
-        # imported late, so that commands which train nothing do not wait for it
+    @cached_property
+    def _fabric(self) -> Fabric:
+        """The engine; made late, since importing it takes seconds that a command which is refused need not wait."""
         from lightning_fabric import Fabric
         from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
         from lightning_fabric.strategies import DDPStrategy
 
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells of every process that joins
-        self._fabric = Fabric(
-            accelerator=kind,
-            devices=beside,
-            num_nodes=machines,
-            strategy=DDPStrategy(**_no_buffers(), gradient_as_bucket_view=True) if self.count > 1 else "auto",
-            plugins=[TorchElasticEnvironment() if self.count > 1 else LightningEnvironment()],
+        several = self.count > 1
+        fabric = Fabric(
+            accelerator=self.device.type,
+            devices=self._beside,
+            num_nodes=self._machines,
+            strategy=DDPStrategy(**_no_buffers(), gradient_as_bucket_view=True) if several else "auto",
+            plugins=[TorchElasticEnvironment() if several else LightningEnvironment()],
         )
-        self._fabric.launch()
-        self.rank: int = self._fabric.global_rank
-        self.device: torch.device = self._fabric.device
+        fabric.launch()
+        return fabric
 
     @property
     def first(self) -> bool:
