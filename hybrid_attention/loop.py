@@ -86,7 +86,7 @@ class Loop:
                 self._evaluate_and_save(step, 0.0, 0, 0.0)
             while step < config.steps:
                 started = time.perf_counter()
-                loss = self._update(wrapped, step)
+                loss = self.update(wrapped, step)
                 seconds += time.perf_counter() - started
                 step += 1
                 loss_sum, loss_count = loss_sum + loss, loss_count + 1
@@ -111,8 +111,19 @@ class Loop:
             self.folder.rewrite_rows(row for row in self.folder.rows() if row["step"] <= step)
         hamiltonians.forget_after(self.folder, step)
 
-    def _update(self, wrapped: nn.Module, step: int) -> float:
-        """One optimizer update; the mean loss of its batch, in nats, without the energy that --energy-loss adds."""
+    def update(self, wrapped: nn.Module, step: int) -> float:
+        """One optimizer update.
+
+        Args:
+            wrapped: the model, as `Processes.wrap` gives it.
+            step: updates made so far.
+
+        Returns:
+            The mean loss of the batch, in nats, without the energy that --energy-loss adds.
+
+        Raises:
+            RunStopped: the loss or a gradient is not finite, or another process has stopped.
+        """
         config = self.config
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * learning_rate_factor(step, config.steps)

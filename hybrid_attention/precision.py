@@ -12,8 +12,8 @@ from hybrid_attention.transformer import Prediction, Transformer
 class MixedPrecision(Transformer):
     """A Transformer whose matrix products are in bfloat16.
 
-    Parameters stay in float32, and so does what adds up or is exponentiated: norms, softmax, sums over spin
-    configurations, and the logits that it returns.
+    By autocast; parameters and their gradients stay in float32, and so do sums over spin configurations, samples, and
+    the logits and weights that it returns.
     """
 
     def forward(self, *args: Any, **options: Any) -> Prediction:

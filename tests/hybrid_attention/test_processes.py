@@ -37,7 +37,7 @@ def started(*arguments, **options):
 
 def run_in_two(*arguments):
     process = started(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=900)
     return process.returncode, out, err
 
 
