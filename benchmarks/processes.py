@@ -45,16 +45,8 @@ class Alone(Processes):
 def steps_of(config: TrainConfig, task: TextTask, processes: Processes, folder: Path) -> Callable[[int], object]:
     """One training step, given its number."""
     model = build_model(config, task, ExactSampler())
-    loop = Loop(
-        config,
-        RunFolder(folder),
-        task,
-        ExactSampler(),
-        model,
-        build_optimizer(model, config),
-        processes,
-        progress=False,
-    )
+    optimizer, sampler = build_optimizer(model, config), ExactSampler()
+    loop = Loop(config, RunFolder(folder), task, sampler, model, optimizer, processes, progress=False)
     wrapped = processes.wrap(model)
     return lambda step: loop.update(wrapped, step)
 
@@ -87,7 +79,8 @@ def compare() -> None:
                 two = min(two, best(shared, turn * STEPS))
             if processes.first:
                 print(
-                    f"length {LENGTH}, batch {batch:4}: one process {one * 1e3:7.1f} ms a step, two {two * 1e3:7.1f} ms: "
+                    f"length {LENGTH}, batch {batch:4}: one process {one * 1e3:7.1f} ms a step, "
+                    f"two {two * 1e3:7.1f} ms: "
                     f"{one / two:.2f} times as fast",
                     flush=True,
                 )
