@@ -7,6 +7,7 @@ from importlib import import_module
 NAMES = (
     "exact",
     "training_step",
+    "processes",
     "gradient_error",
     "estimators",
     "aer_batch",

@@ -65,6 +65,8 @@ class BoltzmannAttention(FieldAttention):
     """
 
     calls: Tensor
+    first_row: int
+    """The row of the batch that the first sequence of a call is, where the others are elsewhere; fixes its samples."""
 
     def __init__(
         self,
@@ -99,6 +101,7 @@ class BoltzmannAttention(FieldAttention):
         self.coupling_kind, self.shots, self.seed = couplings, shots, seed
         self.estimator, self.independent_halves = estimator, independent_halves
         self.couplings = build_couplings(couplings, embed_dim, num_heads, max_length, seed, window)
+        self.first_row = 0
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
         self.observer: Observer | None = None
         self.pattern_observer: PatternObserver | None = None
@@ -174,7 +177,7 @@ class BoltzmannAttention(FieldAttention):
         if seed is None:
             seed = derive_seeds(self.seed, self.calls)
             self.calls += 1
-        row = torch.arange(batch, device=device)[:, None, None]
+        row = torch.arange(self.first_row, self.first_row + batch, device=device)[:, None, None]
         head = torch.arange(self.num_heads, device=device)[:, None]
         return derive_seeds(seed, head, row, torch.arange(first, first + queries, device=device))
 

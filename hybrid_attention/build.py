@@ -20,6 +20,7 @@ from hybrid_attention.flags import flag
 from hybrid_attention.hopfield import HopfieldAttention
 from hybrid_attention.linear import LinearAttention
 from hybrid_attention.multihead import MultiHeadAttention
+from hybrid_attention.precision import MixedPrecision
 from hybrid_attention.tasks import Task
 from hybrid_attention.tasks.checks import require_batches, require_shape
 from hybrid_attention.tasks.options import option_names
@@ -127,7 +128,8 @@ def build_model(config: TrainConfig, task: Task, sampler: Sampler) -> Transforme
             raise InputError(f"--estimator {config.estimator}, --sampler {config.sampler}: {error}") from None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return Transformer(
+        kind = MixedPrecision if config.dtype == "bfloat16" else Transformer
+        model = kind(
             task.vocabulary,
             task.classes,
             task.length if config.window is None else None,
@@ -136,6 +138,7 @@ def build_model(config: TrainConfig, task: Task, sampler: Sampler) -> Transforme
             lambda layer: ATTENTION[config.attention](config, sampler, layer),
             config.perceptron_width,
         )
+    return model.double() if config.dtype == "float64" else model
 
 
 @contextmanager
@@ -155,3 +158,22 @@ def using_sampler(model: Transformer, sampler: Sampler) -> Iterator[Transformer]
     finally:
         for attention, own in zip(attentions, before, strict=True):
             attention.sampler = own
+
+
+@contextmanager
+def numbering_rows_from(model: Transformer, first: int) -> Iterator[Transformer]:
+    """Draw the samples of a part of a batch as if it were there as a whole.
+
+    Args:
+        model: the model.
+        first: the row of the batch that calls inside the block begin with.
+    """
+    attentions = [attention for attention in model.attentions() if isinstance(attention, BoltzmannAttention)]
+    before = [attention.first_row for attention in attentions]
+    try:
+        for attention in attentions:
+            attention.first_row = first
+        yield model
+    finally:
+        for attention, own in zip(attentions, before, strict=True):
+            attention.first_row = own

@@ -21,6 +21,7 @@ from hybrid_attention.errors import InputError, RunStopped
 from hybrid_attention.export_command import ExportCommand
 from hybrid_attention.flags import flag
 from hybrid_attention.parse import config_from, parse
+from hybrid_attention.processes import DeviceName, Processes, require_one, say, speaks
 from hybrid_attention.qpu import JournalFlags
 from hybrid_attention.qpu_command import QPUCommand
 from hybrid_attention.qpu_settings import QPU_FIELDS, QPUS
@@ -54,23 +55,31 @@ class Train:
         from hybrid_attention.report import write_report
         from hybrid_attention.train import train
 
+        processes = Processes(self.settings.device)
         folder = RunFolder(self.where.out)
-        settings = self.settings
-        if self.where.resume:
-            folder.require_run("--out")
-            settings = settings.resolved().with_absolute_paths()
-            own = config_from(folder.config)
-            changed = changed_keys(own, settings)
-            if changed:
-                listed = ", ".join(f"{k} ({getattr(own, k)} → {getattr(settings, k)})" for k in changed)
-                raise InputError(
-                    f"--resume goes on with the run's own settings, but these differ: {listed}; leave them out"
-                )
-        else:
+        with processes.agreeing(InputError):
+            settings = self._settings_for(folder)
+        finished = train(settings, folder, self.where.resume, journal=self.journal, processes=processes)
+        if processes.first:
+            write_report(finished)
+            print(f"run: {folder.path}\nreport: {folder.report}")
+        processes.close()
+
+    def _settings_for(self, folder: RunFolder) -> TrainConfig:
+        """The settings, if the folder may be trained in with them."""
+        if not self.where.resume:
             folder.require_new()
-        finished = train(settings, folder, self.where.resume, journal=self.journal)
-        write_report(finished)
-        print(f"run: {folder.path}\nreport: {folder.report}")
+            return self.settings
+        folder.require_run("--out")
+        settings = self.settings.resolved().with_absolute_paths()
+        own = config_from(folder.config)
+        changed = changed_keys(own, settings)
+        if changed:
+            listed = ", ".join(f"{k} ({getattr(own, k)} → {getattr(settings, k)})" for k in changed)
+            raise InputError(
+                f"--resume goes on with the run's own settings, but these differ: {listed}; leave them out"
+            )
+        return settings
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,8 @@ class Evaluate:
     """Folder of the run."""
     sampler: SamplerName = "exact"
     """Where spin statistics come from."""
+    device: DeviceName = "cpu"
+    """Where to compute: cpu, cuda, or auto for CUDA where it is there."""
     text: str | None = None
     """Another UTF-8 file to evaluate a text run on, written in characters of the run's vocabulary."""
     schedule: str | None = None
@@ -143,6 +154,7 @@ class Evaluate:
             self.run_folder,
             sampler=self.sampler,
             text=self.text,
+            device=self.device,
             journal=self.journal,
             **{name: getattr(self, name) for name in sampling},
         )
@@ -211,6 +223,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        if given[:1] != ["train"]:
+            require_one(given[0] if given else "the command")
         settings = _settings_below(given[1:]) if given[:1] == ["train"] else TrainConfig()
         study = study_below(given[1:]) if given[:1] == ["study"] else StudyCommand()
         ablation = ablation_below(given[1:]) if given[:1] == ["ablate"] else AblateCommand()
@@ -230,24 +244,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BudgetError as error:
         again = "" if given[:1] == ["train"] else "; give the same command a larger --qpu-budget"
         again += " and --resume" if given[:1] == ["study"] else ""
-        print(f"hybrid-attention: {error}{again}", file=sys.stderr)
+        say(f"{error}{again}")
         return 3
     except (InputError, RunStopped, NotRecordedError, UnsuitableError) as error:
-        print(f"hybrid-attention: {error}", file=sys.stderr)
+        say(f"{error}")
         return 2
     except QPUError as error:
         again = "go on with --resume" if given[:1] in _RESUMED else "try again"
-        print(f"hybrid-attention: {error}; what was paid for is in the journal: {again}", file=sys.stderr)
+        say(f"{error}; what was paid for is in the journal: {again}")
         return 1
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        print(f"hybrid-attention: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        say(f"{error.filename or 'a file'}: {error.strerror}", same_in_all=False)
         return 1
     except KeyboardInterrupt:
         advice = "; go on with --resume" if given[:1] in _RESUMED else ""
-        print(f"hybrid-attention: interrupted{advice}", file=sys.stderr)
+        say(f"interrupted{advice}")
         return 130
     return 0
 
@@ -256,6 +270,8 @@ def _one_line_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object, **__: object
 ) -> None:
     """What a user should know, without where in the program it came up."""
+    if not speaks():
+        return
     if issubclass(category, UserWarning):
         print(f"hybrid-attention: warning: {message}", file=sys.stderr)
     else:

@@ -15,6 +15,7 @@ from hybrid_attention.arms import AttentionName, CouplingsName, ReadoutName, val
 from hybrid_attention.errors import InputError
 from hybrid_attention.files import write_text
 from hybrid_attention.flags import flag, require
+from hybrid_attention.processes import DeviceName
 from hybrid_attention.qpu_settings import ANNEALERS, QPU_FIELDS, validate_qpu
 from hybrid_attention.tasks.options import absolute_options
 from hybrid_attention.tasks.registry import BUILT_IN, task_class
@@ -128,6 +129,10 @@ class TrainConfig:
     """Peak learning rate of the couplings; lr by default."""
     seed: int = 0
     """Fixes initial parameters, batches and samples."""
+    dtype: Literal["float32", "float64", "bfloat16"] = "float32"
+    """Arithmetic of the model; bfloat16 is mixed: parameters and spin statistics stay in float32."""
+    device: DeviceName = "cpu"
+    """Where to train: cpu, cuda (one GPU for each process), or auto for CUDA where it is there."""
     eval_every: int | None = None
     """Steps between evaluations and checkpoints; a tenth of steps by default."""
     eval_sequences: int = 256
@@ -248,7 +253,7 @@ def absolute_noise(noise: str) -> str:
     return str(Path(noise).absolute()) if noise.endswith(".json") else noise
 
 
-NOT_SETTINGS = ("qpu_budget",)
+NOT_SETTINGS = ("qpu_budget", "device")
 """Fields that may change when a run is gone on with: no number depends on them."""
 
 

@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from classical import Sampler
+from classical.ising import NotFiniteError
 from classical.random import derive_seeds
 from hybrid_attention import checkpoint
-from hybrid_attention.build import build_model, build_task, using_sampler
+from hybrid_attention.build import build_model, build_task, numbering_rows_from, using_sampler
 from hybrid_attention.config import TrainConfig
 from hybrid_attention.errors import InputError
 from hybrid_attention.parse import config_from
+from hybrid_attention.processes import Processes, choose_device
 from hybrid_attention.qpu import JournalFlags, run_name
 from hybrid_attention.qpu_settings import QPUS
 from hybrid_attention.run import RunFolder
@@ -51,36 +54,62 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(model: Transformer, batch: Batch, sampler: Sampler, seed: int, progress: bool = False) -> Evaluation:
+def evaluate(
+    model: Transformer,
+    batch: Batch,
+    sampler: Sampler,
+    seed: int,
+    progress: bool = False,
+    processes: Processes | None = None,
+) -> Evaluation:
     """Evaluate a model with a sampler that need not be the one it trains with.
 
+    A sequence's samples depend on the seed and its row of the batch, not on what is computed beside it or where.
+
     Args:
-        model: the model.
+        model: the model, on the device to compute on.
         batch: held-out sequences.
         sampler: gives the spin statistics.
         seed: fixes the samples.
         progress: whether to show a progress bar.
+        processes: those that share the work and all get the result; this one alone by default.
     """
-    losses, counts, correct, models = [], [], 0, 0
+    if processes is None:
+        return _evaluation(*_scores(model, batch, sampler, seed, range(len(batch.tokens)), progress))
+    with processes.agreeing(NotFiniteError):
+        scores, rate = _scores(model, batch, sampler, seed, processes.rows(len(batch.tokens)), progress)
+    return _evaluation(processes.total(scores), rate * processes.count)
+
+
+def _scores(
+    model: Transformer, batch: Batch, sampler: Sampler, seed: int, rows: range, progress: bool
+) -> tuple[Tensor, float]:
+    """Loss, counted targets and hits of every sequence, (3, sequences), zero but for some rows; and models/s."""
+    scores, models = torch.zeros(3, len(batch.tokens), dtype=torch.float64), 0
+    device = next(model.parameters()).device
+    pass_seed = derive_seeds(seed, EVALUATION_SEED, 0).to(device)
     started = time.perf_counter()
-    starts = range(0, len(batch.tokens), _SEQUENCES_AT_ONCE)
+    starts = range(rows.start, rows.stop, _SEQUENCES_AT_ONCE)
     with using_sampler(model, sampler):
         for start in tqdm(starts, desc="evaluate", unit="batch", disable=None if progress else True, leave=False):
-            tokens = batch.tokens[start : start + _SEQUENCES_AT_ONCE]
-            targets = batch.targets[start : start + _SEQUENCES_AT_ONCE]
-            logits = model(tokens, seed=derive_seeds(seed, EVALUATION_SEED, start)).logits
+            piece = slice(start, min(start + _SEQUENCES_AT_ONCE, rows.stop))
+            tokens, targets = (part[piece].to(device) for part in batch)
+            with numbering_rows_from(model, start):
+                logits = model(tokens, seed=pass_seed).logits
             loss = F.cross_entropy(logits.transpose(1, 2), targets, ignore_index=IGNORED, reduction="none")
             counted = targets != IGNORED
-            losses.append(loss.double().sum(-1))
-            counts.append(counted.sum(-1))
-            correct += int(((logits.argmax(-1) == targets) & counted).sum())
+            hits = (logits.argmax(-1) == targets) & counted
+            scores[:, piece] = torch.stack([one.double().sum(-1) for one in (loss, counted, hits)]).cpu()
             models += model.ising_models(*tokens.shape)
-    seconds = time.perf_counter() - started
-    total, count = torch.cat(losses), torch.cat(counts).double()
+    return scores, models / (time.perf_counter() - started)
+
+
+def _evaluation(scores: Tensor, models_per_second: float) -> Evaluation:
+    total, count, hits = scores
     mean = total.sum() / count.sum()
     # a ratio estimator: sequences are independent, the positions inside one are not
     error = (total - mean * count).square().sum().sqrt() / count.sum()
-    return Evaluation(mean.item(), error.item(), correct / count.sum().item(), models / seconds)
+    return Evaluation(mean.item(), error.item(), (hits.sum() / count.sum()).item(), models_per_second)
 
 
 def optimal_loss(task: Task, batch: Batch) -> float | None:
@@ -160,7 +189,7 @@ def load_run(
     checkpoint.require_settings(saved, recorded, latest)
     changed = {key: value for key, value in overrides.items() if value is not None}
     budget = changed.get("qpu_budget")  # each command has its own; the run's is not taken over
-    config = replace(config, qpu_budget=None)
+    config = replace(config, qpu_budget=None, device="cpu")  # so does where it was trained
     if "schedule" in changed:  # another schedule does not take over what belonged to the run's own
         config = replace(config, duration=None, trotter_steps=None, calibration=None)
     sampler_name = changed.get("sampler", config.sampler)
@@ -174,6 +203,7 @@ def load_run(
     sampler = build_sampler(config, flags.access(path, train_name(recorded), budget))
     model = build_model(config, task, sampler)
     checkpoint.restore_model(model, saved, latest)
+    model.to(choose_device(config.device))
     return LoadedRun(folder, config, task, sampler, model, saved.step)
 
 

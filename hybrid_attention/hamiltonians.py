@@ -117,10 +117,11 @@ def record(
         ValueError: a model with another attention, or none of whose parameters takes a gradient.
     """
     seen: list[tuple[Tensor, Tensor, Tensor]] = []
+    device = next(model.parameters()).device
     sampler = ExactSampler() if sampler is None else sampler
     with torch.enable_grad(), using_sampler(model, sampler), _observing(model, seen):
-        logits = model(batch.tokens, seed=derive_seeds(seed, RECORDING_SEED, step)).logits
-        loss = F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORED)
+        logits = model(batch.tokens.to(device), seed=derive_seeds(seed, RECORDING_SEED, step).to(device)).logits
+        loss = F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten().to(device), ignore_index=IGNORED)
         attended = [up for _, _, up in seen]
         if len(attended) < len(model.attentions()) or not all(up.requires_grad for up in attended):
             raise ValueError("model has a layer that is no BoltzmannAttention, or takes no gradient; give one of such")

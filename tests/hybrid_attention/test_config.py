@@ -53,6 +53,8 @@ OTHER = {
     "seed": 9,
     "eval_every": 11,
     "eval_sequences": 13,
+    "dtype": "bfloat16",
+    "device": "auto",
 }
 
 
@@ -87,8 +89,8 @@ def test_defaults_are_the_documented_ones():
 def test_every_setting_survives_toml(tmp_path):
     assert set(OTHER) == {field.name for field in dataclasses.fields(TrainConfig)}
     config = TrainConfig(**OTHER)
-    # the budget is no setting: a run that is gone on with may have another
-    assert len(changed_keys(config, TrainConfig())) == len(OTHER) - 1
+    # budget and device are no settings: a run that is gone on with may have others
+    assert len(changed_keys(config, TrainConfig())) == len(OTHER) - 2
     for one in (config, TrainConfig()):
         one.save(tmp_path / "config.toml")
         assert parse_config(as_arguments(read_toml(tmp_path / "config.toml"))) == one.with_absolute_paths()
