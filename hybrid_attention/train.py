@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -92,8 +93,8 @@ def train(
             )
         if task is None:
             task = build_task(config, None if saved is None else saved.task)
-        elif saved is not None and saved.task != task.state():
-            raise InputError(f"checkpoint {saved_at} was trained on another task ({task.name} here); give that task")
+        elif saved is not None:
+            _require_same_task(task, saved, saved_at)
         model = build_model(config, task, sampler).to(processes.device)
         optimizer = build_optimizer(model, config)
         if saved is not None and saved_at is not None:
@@ -113,6 +114,14 @@ def train(
         except BudgetError as error:
             raise BudgetError(f"{error}; {whole}: go on with --resume --qpu-budget MORE") from None
     return TrainedRun(folder, config, task, sampler, model.to("cpu"), folder.rows())
+
+
+def _require_same_task(task: Task, saved: checkpoint.Checkpoint, path: Path | None) -> None:
+    """Refuse to go on with another task than the one that was trained."""
+    try:
+        task.require_state(saved.task)
+    except ValueError as error:
+        raise InputError(f"checkpoint {path} was trained on another task ({error}); give that task") from None
 
 
 def _require_shares(config: TrainConfig, processes: Processes) -> None:

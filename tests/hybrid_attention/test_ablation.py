@@ -96,7 +96,8 @@ def test_the_rate_of_the_smallest_mean_loss_is_chosen() -> None:
     ablation = replace(SMALL, rates="1e-3,6e-3", tuning_seeds=2, lengths="4,6", tuning_lengths="4").validate()
     found = settings(ablation)
     cells = tuning_cells(ablation, found)
-    assert len(cells) == 2 * 2 * 2 and {cell.length for cell in cells} == {4}
+    assert len(cells) == 2 * 2 * 2
+    assert {cell.length for cell in cells} == {4}
     assert not {cell.seed for cell in cells} & set(range(ablation.seeds))
     losses = {("softmax+bias", 1e-3): 1.0, ("softmax+bias", 6e-3): 2.0, ("position+bias", 1e-3): None}
     rates = chosen_rates(ablation, found, [(cell, losses.get((cell.arm, cell.rate), 3.0)) for cell in cells])
@@ -165,7 +166,8 @@ def test_a_failed_run_is_left_out_and_told(tmp_path: Path) -> None:
     folder = AblationFolder(tmp_path)
     run_ablation(replace(SMALL, rates="1e18", seeds=1), folder, progress=False)
     table = read_results(tmp_path)
-    assert table["loss"].isna().all() and table["failure"].notna().all()
+    assert table["loss"].isna().all()
+    assert table["failure"].notna().all()
     assert any("2 of 2 runs failed" in line for line in write_report(folder))
 
 
@@ -207,7 +209,8 @@ def test_the_command_from_start_to_report(tmp_path: Path, capsys: pytest.Capture
     assert "brackets, length 4: of the arms with learned couplings position+bias has the lowest loss" in said
     assert "rows: 4" in said
     page = (tmp_path / "ablation" / "report.html").read_text(encoding="utf-8")
-    assert "What the couplings are worth" in page and "http://" not in page.split("<script>")[0]
+    assert "What the couplings are worth" in page
+    assert "http://" not in page.split("<script>")[0]
     assert sorted(p.name for p in (tmp_path / "ablation" / "figures").iterdir()) == [
         f"{name}.{kind}" for name in ("difference-brackets-softmax-bias", "loss-brackets") for kind in ("png", "svg")
     ]
@@ -248,5 +251,6 @@ def test_wrong_input_is_one_line(
 ) -> None:
     assert main(["ablate", "--out", str(tmp_path / "new"), "--workers", "0", *arguments]) == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and named in error
+    assert error.count("\n") == 1
+    assert named in error
     assert not (tmp_path / "new").exists()
