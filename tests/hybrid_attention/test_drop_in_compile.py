@@ -12,7 +12,6 @@ from classical import GibbsSampler
 from hybrid_attention import BoltzmannAttention, SoftmaxAttention
 
 WHOLE = ["softmax", "sigmoid", "hopfield", "linear", "gated linear"]
-BROKEN = [name for name in ATTENTION if name not in WHOLE]
 MASKS = {
     "none": {},
     "causal": {"is_causal": True},
@@ -115,7 +114,7 @@ def test_every_mask_with_breaks(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["boltzmann", "boltzmann content", "boltzmann gibbs", *WHOLE])
+@pytest.mark.parametrize("name", ["softmax", "boltzmann"])
 def test_compiled_by_inductor(name):
     compare(name, "causal", tolerance=1e-4, backend="inductor")
 
