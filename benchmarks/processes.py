@@ -38,8 +38,7 @@ class Alone(Processes):
     """This process by itself, whoever else was started."""
 
     def __init__(self) -> None:
-        self.count, self.rank, self._beside, self._machines = 1, 0, 1, 1
-        self.device = torch.device("cpu")
+        self.count, self.rank, self.device = 1, 0, torch.device("cpu")
 
 
 def steps_of(config: TrainConfig, task: TextTask, processes: Processes, folder: Path) -> Callable[[int], object]:

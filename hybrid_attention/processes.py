@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -104,7 +103,7 @@ def choose_device(name: DeviceName, beside: int = 1) -> str:
 class Processes:
     """What the processes of a run do together, by Lightning Fabric over torch.distributed.
 
-    Making one joins the group that torchrun described to this process, where there is one.
+    Making one joins the group that torchrun described to this process. A process alone needs no engine.
 
     Args:
         device: where each of them computes.
@@ -114,40 +113,19 @@ class Processes:
     """
 
     def __init__(self, device: DeviceName = "cpu") -> None:
-        self.count, self._beside, self._machines = started(), 1, 1
-        if self.count > 1:
-            self._beside, self._machines = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["GROUP_WORLD_SIZE"])
-            if self._beside * self._machines != self.count:
-                raise InputError(
-                    f"--nproc-per-node is {self._beside} here, but there are {self.count} processes on "
-                    f"{self._machines} machines; give torchrun the same number on every machine"
-                )
-        kind = choose_device(device, self._beside)
-        self.rank: int = int(os.environ["RANK"]) if self.count > 1 else 0
-        self.device = torch.device(kind, int(os.environ["LOCAL_RANK"]) if self.count > 1 else 0)
-        if kind == "cpu":
-            self.device = torch.device("cpu")
-        if self.count > 1:
-            self._fabric  # noqa: B018 - joins the group
-
-    @cached_property
-    def _fabric(self) -> Fabric:
-        """The engine; made late, since importing it takes seconds that a command which is refused need not wait."""
-        from lightning_fabric import Fabric
-        from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
-        from lightning_fabric.strategies import DDPStrategy
-
-        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells of every process that joins
-        several = self.count > 1
-        fabric = Fabric(
-            accelerator=self.device.type,
-            devices=self._beside,
-            num_nodes=self._machines,
-            strategy=DDPStrategy(**_no_buffers(), gradient_as_bucket_view=True) if several else "auto",
-            plugins=[TorchElasticEnvironment() if several else LightningEnvironment()],
-        )
-        fabric.launch()
-        return fabric
+        self.count, self.rank = started(), 0
+        if self.count == 1:
+            self.device = torch.device(choose_device(device))
+            return
+        beside, machines = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["GROUP_WORLD_SIZE"])
+        if beside * machines != self.count:
+            raise InputError(
+                f"--nproc-per-node is {beside} here, but there are {self.count} processes on {machines} machines; give "
+                "torchrun the same number on every machine"
+            )
+        kind = choose_device(device, beside)
+        self._fabric = _joined(kind, beside, machines)
+        self.rank, self.device = self._fabric.global_rank, self._fabric.device
 
     @property
     def first(self) -> bool:
@@ -168,6 +146,8 @@ class Processes:
         Args:
             model: moved to this process's device.
         """
+        if self.count == 1:
+            return model
         with self._in_touch():
             wrapped: nn.Module = self._fabric.setup_module(model)
         return wrapped
@@ -178,8 +158,11 @@ class Processes:
         Args:
             share: of the loss, a scalar.
         """
+        if self.count == 1:
+            share.backward()
+            return
         with self._in_touch():  # gradients are averaged over processes: the factor makes sums of averages
-            self._fabric.backward(share if self.count == 1 else share * self.count)
+            self._fabric.backward(share * self.count)
 
     def total(self, share: Tensor) -> Tensor:
         """The sum of a tensor over all processes, the same in each.
@@ -251,12 +234,29 @@ class Processes:
         try:
             yield
         except RuntimeError as error:
-            if self.count == 1 or not any(word in str(error).lower() for word in _LOST):
+            if not any(word in str(error).lower() for word in _LOST):
                 raise
             raise RunStopped("another process of this run has stopped; go on with --resume") from error
 
 
-def _no_buffers() -> dict[str, Any]:
-    """What tells DistributedDataParallel not to send buffers, which never differ, in every step."""
+def _joined(kind: str, beside: int, machines: int) -> Fabric:
+    """The engine, in the group that torchrun described; imported here, since one process does without it."""
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments import TorchElasticEnvironment
+    from lightning_fabric.strategies import DDPStrategy
+
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells of every process that joins
+    # buffers never differ and need not be sent in every step; PyTorch has another name for that in newer versions
     known = signature(nn.parallel.DistributedDataParallel.__init__).parameters
-    return {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
+    buffers: dict[str, Any] = {
+        "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False
+    }
+    fabric = Fabric(
+        accelerator=kind,
+        devices=beside,
+        num_nodes=machines,
+        strategy=DDPStrategy(**buffers, gradient_as_bucket_view=True),
+        plugins=[TorchElasticEnvironment()],
+    )
+    fabric.launch()
+    return fabric
