@@ -19,6 +19,7 @@ from hybrid_attention.config import TrainConfig
 from hybrid_attention.tasks import TextTask
 from hybrid_attention.tasks.text import built_in_text
 from hybrid_attention.train import build_optimizer
+from hybrid_attention.transformer import Transformer
 
 ARMS = {
     "softmax": {"attention": "softmax"},
@@ -29,9 +30,13 @@ ARMS = {
 }
 
 
-def step_of(config: TrainConfig, task: TextTask) -> Callable[[], None]:
-    """A training step on one batch, ready to be repeated."""
+def step_of(
+    config: TrainConfig, task: TextTask, changed: Callable[[Transformer, TrainConfig], Transformer] | None = None
+) -> Callable[[], None]:
+    """A training step on one batch, ready to be repeated; `changed` may put something else into the model."""
     model = build_model(config, task, ExactSampler())
+    if changed is not None:
+        model = changed(model, config)
     optimizer = build_optimizer(model, config)
     batch = task.training_batch(config.batch, seed=0, step=0)
 
