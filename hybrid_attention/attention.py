@@ -134,7 +134,7 @@ class BoltzmannAttention(FieldAttention):
 
     @outside_graphs
     def _attended(
-        self, fields: Tensor, couplings: Tensor, visible: Tensor | None, seed: Seed | None, first: int
+        self, fields: Tensor, couplings: Tensor, visible: Tensor | None, seed: Seed | None, first: int = 0
     ) -> Tensor:
         """P(s_j = +1), (batch, heads, queries, keys), from one batch of Ising models."""
         batch, heads, queries, _ = fields.shape

@@ -17,6 +17,8 @@ OTHER = {
     "hopfield_updates": 5,
     "couplings": "content",
     "position_bias": True,
+    "window": 5,
+    "global_keys": 2,
     "readout": "sum",
     "energy_loss": 0.5,
     "sampler": "aer",

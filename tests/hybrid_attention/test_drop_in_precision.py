@@ -25,9 +25,9 @@ def with_fields(cls):
     """The class, and what its fields were."""
 
     class Recorded(cls):
-        def weigh(self, fields, visible, keys, seed):
+        def weigh(self, fields, visible, keys, seed, first=0):
             self.fields = fields.detach()
-            return super().weigh(fields, visible, keys, seed)
+            return super().weigh(fields, visible, keys, seed, first)
 
     return Recorded
 

@@ -276,14 +276,14 @@ def test_sampled_training_records_exactly(tmp_path, monkeypatch):
     assert torch.equal(hamiltonians.load(finished.folder, 6).fields[1], exact.fields[1])
 
 
-def test_beyond_exact_sums_the_runs_own_sampler_records(tmp_path, monkeypatch):
-    monkeypatch.setitem(samplers.SAMPLERS, "aer", lambda _: PerfectSampler())
-    monkeypatch.setattr("hybrid_attention.train.exact_fits", lambda _: False)
-    finished = run(tmp_path / "run", export_every=6, sampler="aer", shots=4, layers=2)
+def test_beyond_exact_sums_the_runs_own_sampler_records(tmp_path):
+    length = samplers.LONGEST_EXACT + 2
+    finished = run(tmp_path / "run", export_every=6, sampler="gibbs", burn_in=1, shots=4, layers=2, length=length)
     batch = finished.task.validation(hamiltonians.SEQUENCES)
     found = hamiltonians.load(finished.folder, 6)
-    assert not torch.equal(found.fields[1], hamiltonians.record(finished.model, batch, 6).fields[1])
-    own = hamiltonians.record(finished.model, batch, 6, PerfectSampler(), finished.config.seed)
+    other = hamiltonians.record(finished.model, batch, 6, finished.sampler, finished.config.seed + 1)
+    assert not torch.equal(found.fields[1], other.fields[1])
+    own = hamiltonians.record(finished.model, batch, 6, finished.sampler, finished.config.seed)
     assert torch.equal(found.fields[1], own.fields[1])
 
 
