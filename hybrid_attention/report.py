@@ -24,9 +24,9 @@ from hybrid_attention.build import using_sampler
 from hybrid_attention.config import TrainConfig
 from hybrid_attention.evaluate import Evaluation, evaluate, optimal_loss
 from hybrid_attention.files import write_text
-from hybrid_attention.samplers import build_schedule, exact_fits, reference_sampler, schedule_steps
+from hybrid_attention.report_settings import draws_samples, settings_in_words
+from hybrid_attention.samplers import exact_fits, reference_sampler
 from hybrid_attention.train import TrainedRun
-from quantum.calibration import resolve_calibration
 
 EXAMPLES = 2
 LONGEST_SHOWN = 48
@@ -95,7 +95,7 @@ def render(run: TrainedRun) -> str:
         headline=_headline(run, result),
         tiles=_tiles(run, result),
         config=config,
-        anneals=_anneals(config),
+        anneals=draws_samples(config),
         exact=exact_fits(config),
         chance=run.task.chance,
         curves=[
@@ -115,7 +115,7 @@ def render(run: TrainedRun) -> str:
         cut=config.length > LONGEST_SHOWN,
         longest_shown=LONGEST_SHOWN,
         block_width=config.heads * (width + _GAP) - _GAP,
-        settings=_settings(config, run),
+        settings=settings_in_words(config, run),
         rows=run.rows,
         version=hybrid_attention.__version__,
         plotly=Markup(get_plotlyjs()),
@@ -195,11 +195,6 @@ def _title(run: TrainedRun) -> str:
     return f"{task} with {attention} attention"
 
 
-def _anneals(config: TrainConfig) -> bool:
-    """Whether training used sampled spin statistics."""
-    return config.attention == "boltzmann" and config.sampler != "exact"
-
-
 def _headline(run: TrainedRun, result: Evaluation) -> str:
     chance = "" if run.task.chance is None else f" (chance {run.task.chance:.1%})"
     return (
@@ -217,7 +212,7 @@ def _tiles(run: TrainedRun, result: Evaluation) -> list[tuple[str, str, str]]:
         (f"Accuracy,{exact or ' held out'}", f"{result.accuracy:.1%}", f"of the {run.task.counted}"),
         (f"Loss,{exact or ' held out'}", loss, f"± {error} nats" if error else "nats"),
     ]
-    if _anneals(config):
+    if draws_samples(config):
         how, remark = ("by mean field", "as trained") if config.sampler == "mean-field" else ("on samples", "")
         tiles[1:1] = [(f"Accuracy, {how}", f"{last['accuracy']:.1%}", remark or f"{config.shots} shots, as trained")]
         tiles.append((f"Loss, {how}", f"{last['loss']:.4f}", "nats"))
@@ -269,49 +264,3 @@ def _coupling_section(config: TrainConfig, examples: list[Example], embed: _Embe
         ]
         blocks.append({"sequence": example.labels if content else None, "layers": layers})
     return {"kind": config.couplings, "blocks": blocks, "limit": limit}
-
-
-def _settings(config: TrainConfig, run: TrainedRun) -> list[tuple[str, str]]:
-    """Settings that mattered in this run, by name."""
-    settings = [("Task", run.task.describe(config)), ("Attention", config.attention)]
-    if config.attention == "boltzmann":
-        settings.append(("Couplings", config.couplings))
-    settings.append(("Position bias", "yes" if config.position_bias else "no"))
-    if config.attention != "softmax":
-        settings.append(("Read-out", config.readout))
-    if config.attention == "boltzmann":
-        settings.append(("Sampler", config.sampler))
-    if config.attention == "boltzmann" and config.sampler in ("aer", "statevector", "ibm"):
-        schedule = build_schedule(config)
-        name = f"linear, T = {schedule.duration:g}" if config.schedule == "linear" else Path(config.schedule).name
-        settings += [
-            ("Schedule", f"{name}, {schedule_steps(config, schedule)} Trotter steps"),
-            ("Calibration", resolve_calibration(schedule, config.calibration)),
-        ]
-        if config.noise:
-            settings.append(("Noise", config.noise))
-    if _anneals(config) and config.sampler != "mean-field":
-        settings.append(("Shots per Ising model", str(config.shots)))
-    if config.polish:
-        settings.append(("Polish", f"{config.polish} heat-bath sweep{'s' if config.polish > 1 else ''}"))
-    return [
-        *settings,
-        ("Length", f"{config.length} tokens"),
-        *([] if config.window is None else [("Window", _window(config))]),
-        ("Layers × heads", f"{config.layers} × {config.heads}"),
-        ("Width", str(config.dim)),
-        ("Parameters", f"{run.model.parameter_count():,}"),
-        ("Steps × batch", f"{config.steps:,} × {config.batch}"),
-        ("Peak learning rate", _rates(config)),
-        ("Seed", str(config.seed)),
-        ("Held-out sequences", str(len(run.task.validation(config.eval_sequences).tokens))),
-    ]
-
-
-def _window(config: TrainConfig) -> str:
-    return f"{config.window} keys" + (f" and {config.global_keys} global" if config.global_keys else "")
-
-
-def _rates(config: TrainConfig) -> str:
-    apart = config.attention == "boltzmann" and config.coupling_rate != config.lr
-    return f"{config.lr:g}" + (f", couplings {config.coupling_rate:g}" if apart else "")
