@@ -1,6 +1,7 @@
 """Windows by their flags: what is built, what every command makes of it, and what is refused."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,10 +11,14 @@ from classical import ExactSampler
 from hybrid_attention import hamiltonians
 from hybrid_attention.build import build_model, build_task
 from hybrid_attention.cli import main
+from hybrid_attention.errors import InputError
 from hybrid_attention.parameters import count_parameters
 from hybrid_attention.qpu_estimate import run_estimate
 from hybrid_attention.run import RunFolder
 from hybrid_attention.samplers import build_sampler, exact_fits
+from hybrid_attention.study.grid import Source
+from hybrid_attention.study.instances import instances, sources
+from hybrid_attention.study.settings import StudyConfig
 from hybrid_attention.train import train
 from quantum.jobs.estimate import Estimate
 
@@ -87,8 +92,11 @@ def test_recorded_models_are_those_of_the_slots(workplace, couplings):
     assert exported["fields"] == model.fields[0, 0].tolist()
     assert exported["metadata"]["positions"] == [7, 6, 5, 0]
     assert exported["tokens"] == kept.tokens[1, [7, 6, 5, 0]].tolist()
-    study = ["study", "--models", "run", "--spins", "4", "--instances", "1", "--durations", "1", "--workers", "0"]
-    assert main([*study, "--out", "study", "--at-steps", "6", "--layers", "0", "--heads", "0"]) == 0
+    study = StudyConfig(models="run", spins="4", instances=2)
+    of_last = instances(study, Source(4, 1.0, 6, 0, 0))
+    torch.testing.assert_close(of_last.model.fields[1], kept.model(0, 0, 3, 1).fields[0], rtol=0, atol=0)
+    with pytest.raises(InputError, match="--spins is 5, but the queries of --models run see at most 4 keys"):
+        sources(replace(study, spins="5"))
 
 
 def test_the_report_of_a_long_run_shows_its_end(workplace):
