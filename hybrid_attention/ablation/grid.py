@@ -19,6 +19,7 @@ from hybrid_attention.parameters import match_parameters
 from hybrid_attention.parse import parse_config
 from hybrid_attention.qpu_settings import CLOUD
 from hybrid_attention.samplers import build_sampler
+from hybrid_attention.tasks.registry import task_class
 
 EXACT = "exact"
 TUNE, COMPARE = "tune", "compare"
@@ -194,8 +195,12 @@ def _run(ablation: AblationConfig, task: str, length: int, arm: str, sampler: st
     """Settings of a run but for seed, rate and width."""
     shared = ablation.runs
     weight = shared.energy_loss if "energy" in arm.split("+")[1:] else 0.0
-    text = shared.text if task == "text" else ""
-    own = {**arm_settings(arm), "task": task, "text": text, "length": length, "energy_loss": weight}
+    kind = task_class(task, "--tasks")
+    data = {
+        "text": shared.text if kind.from_text else "",
+        "task_options": shared.task_options if kind.has_options else "",
+    }
+    own = {**arm_settings(arm), **data, "task": task, "length": length, "energy_loss": weight}
     return _with_sampler(replace(shared, **own), sampler)
 
 
