@@ -29,7 +29,7 @@ class _How:
     scheduler: str = ""
     """Address of a Dask scheduler, such as tcp://host:8786, in place of workers of one's own."""
     cpu_minutes: float | None = None
-    """Processor time, over all workers, after which no more runs are begun; no limit by default."""
+    """Processor time, over all workers, after which no more runs are begun; no limit by default. 0 reports what is there."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class AblateCommand:
         if workers < 0:
             raise InputError(f"--workers is {workers}; give at least 0")
         minutes = self.how.cpu_minutes
-        if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
-            raise InputError(f"--cpu-minutes is {minutes}; give a positive number")
+        if minutes is not None and not (math.isfinite(minutes) and minutes >= 0):
+            raise InputError(f"--cpu-minutes is {minutes}; give 0, for the report alone, or a positive number")
         finished = run_ablation(
             self.settings,
             AblationFolder(self.how.out),
