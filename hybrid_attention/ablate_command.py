@@ -29,8 +29,8 @@ class _How:
     scheduler: str = ""
     """Address of a Dask scheduler, such as tcp://host:8786, in place of workers of one's own."""
     cpu_minutes: float | None = None
-    """Processor time, over all workers, after which no more runs are begun; no limit by default. With 0 what is there is
-    reported."""
+    """Processor time, over all workers, after which no more runs are begun; no limit by default. With 0 it reports on
+    what is there."""
 
 
 @dataclass(frozen=True)
