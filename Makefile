@@ -47,7 +47,7 @@ notebooks: setup
 # a small version of the ablation behind the results page; about ten minutes on two cores
 reproduce: setup
 	$(BIN)/hybrid-attention ablate --tasks text,brackets --lengths 8 --arms softmax+bias,sigmoid+bias,position+bias \
-		--steps 300 --seeds 3 --cpu-minutes 15 --out ablations/reproduce
+		--steps 300 --seeds 3 --cpu-minutes 15 --out ablations/reproduce $(if $(wildcard ablations/reproduce/ablation.toml),--resume)
 
 bench: setup
 	$(BIN)/python -m benchmarks

@@ -23,6 +23,8 @@ COLUMNS: dict[str, Column] = {
     "loss": Column("number", "nats", "held out, by exact sums where they fit; null where the run failed"),
     "loss_error": Column("number", "nats", "its standard error over held-out sequences"),
     "accuracy": Column("number", "1", "held out, likewise"),
+    "sequences": Column("integer", "1", "held-out sequences that loss and accuracy are from, the same for all arms"),
+    "evaluated_by": Column("text", "1", "sampler of the evaluation: exact, or the run's own where sums do not fit"),
     "failure": Column("text", "1", "why a run ended early; null where it did not"),
     "cpu_seconds": Column("number", "s", "processor time of the run; null where it was gone on with"),
     "seconds": Column("number", "s", "wall time, likewise"),

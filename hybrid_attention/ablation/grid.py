@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
-from classical import MeanFieldSampler, PerfectSamples, Sampler
-from hybrid_attention.ablation.arms import arm_settings, has_spins
-from hybrid_attention.ablation.settings import PERFECT, TUNING_SEED, AblationConfig
-from hybrid_attention.build import build_task
+from classical import MeanFieldSampler
+from hybrid_attention.ablation.arms import has_spins
+from hybrid_attention.ablation.run_settings import run_config, unnamed_sampler
+from hybrid_attention.ablation.settings import TUNING_SEED, AblationConfig
+from hybrid_attention.build import build_model, build_task
 from hybrid_attention.config import TrainConfig
 from hybrid_attention.errors import InputError
-from hybrid_attention.flags import flag
 from hybrid_attention.parameters import match_parameters
-from hybrid_attention.parse import parse_config
-from hybrid_attention.qpu_settings import CLOUD
-from hybrid_attention.samplers import build_sampler
-from hybrid_attention.tasks.registry import task_class
+from hybrid_attention.processes import choose_device
+from hybrid_attention.qpu_settings import CLOUD, QPUS
+from hybrid_attention.samplers import build_sampler, exact_fits, schedule_digest, table_digest
+from hybrid_attention.tasks import Task
 
 EXACT = "exact"
 TUNE, COMPARE = "tune", "compare"
@@ -64,7 +67,7 @@ class Cell:
         Raises:
             InputError: settings that do not go together.
         """
-        config = _run(ablation, self.task, self.length, self.arm, self.sampler)
+        config = run_config(ablation, self.task, self.length, self.arm, self.sampler)
         return replace(config, seed=self.seed, lr=self.rate, feed_forward=self.feed_forward)
 
 
@@ -104,19 +107,56 @@ def settings(ablation: AblationConfig) -> list[Setting]:
         InputError: names the first setting that does not work.
     """
     found = []
+    choose_device(ablation.runs.device)
     for task, length in product(ablation.task_list, ablation.length_list):
-        arms = {arm: _run(ablation, task, length, arm, EXACT) for arm in ablation.arms_at(length)}
-        for config in arms.values():
-            config.validate()
-        counts: dict[str, int | None] = {arm: config.feed_forward for arm, config in arms.items()}
-        if ablation.match:
-            counts = _widths(arms)
+        arms = {arm: run_config(ablation, task, length, arm, EXACT) for arm in ablation.arms_at(length)}
+        with _told(f"{task}, length {length}"):
+            for config in arms.values():
+                config.validate()
+            data = build_task(next(iter(arms.values())))
+            widths = _widths(arms, data) if ablation.match else dict.fromkeys(arms, ablation.runs.feed_forward)
         for arm in arms:
             samplers = ablation.sampler_list if has_spins(arm) else [EXACT]
             for sampler in samplers:
-                _check(ablation, task, length, arm, sampler)
-            found += [Setting(task, length, arm, sampler, counts[arm]) for sampler in samplers]
+                with _told(f"{task}, length {length}, {arm}, {sampler}"):
+                    _check(run_config(ablation, task, length, arm, sampler), data, sampler)
+            found += [Setting(task, length, arm, sampler, widths[arm]) for sampler in samplers]
     return found
+
+
+def data_digests(ablation: AblationConfig) -> dict[str, str]:
+    """SHA-256 of what the settings do not say of tasks and samplers: texts, states of tasks, files.
+
+    Args:
+        ablation: its settings.
+
+    Returns:
+        By what it is of.
+    """
+    found = {}
+    for task, length in product(ablation.task_list, ablation.length_list):
+        arm = ablation.arms_at(length)[0]
+        state = build_task(run_config(ablation, task, length, arm, EXACT)).state()
+        found[f"{task}, length {length}"] = json.dumps(state, sort_keys=True)
+    for sampler in ablation.sampler_list:
+        task, length = ablation.task_list[0], ablation.length_list[0]
+        config = run_config(ablation, task, length, ablation.arms_at(length)[0], sampler)
+        noise = Path(config.noise).read_text() if config.noise.endswith(".json") else ""
+        found[f"--samplers {sampler}"] = schedule_digest(config) + table_digest(config) + noise
+    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in found.items()}
+
+
+def held_out(ablation: AblationConfig, task: str, length: int) -> int | None:
+    """How many held-out sequences every arm is evaluated on: all, or as many as in training where sums are sampled.
+
+    Args:
+        ablation: its settings.
+        task: by name.
+        length: input positions.
+    """
+    pairs = product(filter(has_spins, ablation.arms_at(length)), ablation.sampler_list)
+    exact = all(exact_fits(run_config(ablation, task, length, arm, sampler)) for arm, sampler in pairs)
+    return None if exact else ablation.runs.eval_sequences
 
 
 def tuning_cells(ablation: AblationConfig, found: list[Setting]) -> list[Cell]:
@@ -147,7 +187,8 @@ def compared_cells(ablation: AblationConfig, found: list[Setting], rates: dict[A
         rates: from `chosen_rates`, by (task, length, arm).
     """
     seeds = range(ablation.seeds)
-    return [s.cell(COMPARE, seed, rates[s.task, s.length, s.arm]) for seed, s in product(seeds, found)]
+    able = [s for s in found if (s.task, s.length, s.arm) in rates]
+    return [s.cell(COMPARE, seed, rates[s.task, s.length, s.arm]) for seed, s in product(seeds, able)]
 
 
 def chosen_rates(
@@ -160,8 +201,8 @@ def chosen_rates(
         found: from `settings`.
         tuned: cells of the stage "tune" with their losses, None for runs that failed.
 
-    Raises:
-        InputError: an arm that fails at every rate.
+    Returns:
+        Without those arms that fail at every rate, which cannot be compared.
     """
     losses: dict[tuple[str, int, str], dict[float, list[float]]] = {}
     for cell, loss in tuned:
@@ -176,68 +217,34 @@ def chosen_rates(
         nearest = min(tried, key=lambda length: (abs(length - s.length), length))
         means = {rate: sum(own) / len(own) for rate, own in losses[s.task, nearest, s.arm].items()}
         best = min(means, key=lambda rate: means[rate])
-        if means[best] == float("inf"):
-            raise InputError(f"--rates {ablation.rates}: {s.arm} on {s.task} fails at every one; give smaller rates")
-        rates[s.task, s.length, s.arm] = best
+        if means[best] < float("inf"):
+            rates[s.task, s.length, s.arm] = best
     return rates
 
 
-def unnamed_sampler(sampler: str) -> Sampler | None:
-    """The sampler of a run where train has no name for it, else None.
-
-    Args:
-        sampler: as in --samplers.
-    """
-    return PerfectSamples() if sampler == PERFECT else None
-
-
-def _run(ablation: AblationConfig, task: str, length: int, arm: str, sampler: str) -> TrainConfig:
-    """Settings of a run but for seed, rate and width."""
-    shared = ablation.runs
-    weight = shared.energy_loss if "energy" in arm.split("+")[1:] else 0.0
-    kind = task_class(task, "--tasks")
-    data = {
-        "text": shared.text if kind.from_text else "",
-        "task_options": shared.task_options if kind.has_options else "",
-    }
-    own = {**arm_settings(arm), **data, "task": task, "length": length, "energy_loss": weight}
-    return _with_sampler(replace(shared, **own), sampler)
-
-
-def _with_sampler(config: TrainConfig, sampler: str) -> TrainConfig:
-    """The settings with those of --samplers: NAME/setting=value/…"""
-    name, *given = sampler.split("/")
-    if name == PERFECT and not given:
-        return config
-    changed = [flag("sampler") + "=" + name]
-    for setting in given:
-        key, equals, value = setting.partition("=")
-        if not equals or not key or not value:
-            raise InputError(f"--samplers has {sampler!r}; write NAME/setting=value, as gibbs/burn-in=10")
-        changed.append(f"{flag(key)}={value}")
-    try:
-        return parse_config(changed, config)
-    except InputError as error:
-        raise InputError(f"--samplers has {sampler!r}: {error}") from None
-
-
-def _widths(arms: dict[str, TrainConfig]) -> dict[str, int | None]:
+def _widths(arms: dict[str, TrainConfig], task: Task) -> dict[str, int | None]:
     """Widths of the perceptrons with which all arms have the parameters of the largest."""
     # numbers of parameters do not depend on samplers, and this one holds models of any size
     counting = {arm: replace(config, estimator="covariance") for arm, config in arms.items()}
-    task = build_task(next(iter(counting.values())))
     matched = match_parameters(counting, to=max, sampler=MeanFieldSampler(), task=task)
     return {arm: row.config.perceptron_width for arm, row in matched.items()}
 
 
-def _check(ablation: AblationConfig, task: str, length: int, arm: str, sampler: str) -> None:
+def _check(config: TrainConfig, task: Task, sampler: str) -> None:
     """Refuse a combination before any run is made."""
-    config = _run(ablation, task, length, arm, sampler).resolved()
-    fix = f"an ablation trains on this machine; use study --train for --sampler {config.sampler}"
+    config = config.resolved().validate()
     if config.sampler in CLOUD:
+        fix = f"an ablation trains on this machine; use study --train for --sampler {config.sampler}"
         raise InputError(f"--samplers has {sampler!r}; {fix}")
+    if config.sampler in QPUS:
+        return  # whose journal belongs to a run
+    build_model(config, task, unnamed_sampler(sampler) or build_sampler(config))
+
+
+@contextmanager
+def _told(where: str) -> Iterator[None]:
+    """Add to an error which of all runs it is about."""
     try:
-        build_sampler(config.validate())
+        yield
     except InputError as error:
-        where = f"{task}, length {length}, {arm}, {sampler}"
         raise InputError(f"{error} ({where})") from None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import tomllib
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,26 @@ PERFECT = "exact-samples"
 TUNING_SEED = 1_000_000
 """Seeds of runs that choose a learning rate begin here, beyond those that are compared."""
 
+SAMPLER_SETTINGS = (
+    "schedule",
+    "duration",
+    "trotter_steps",
+    "calibration",
+    "polish",
+    "noise",
+    "burn_in",
+    "chains",
+    "estimator",
+    "solver",
+    "anneal",
+    "field",
+    "schedule_table",
+    "beta",
+    "control_error",
+    "precision",
+)
+"""Settings that may follow a sampler's name; shots are --shots for all, so that samplers are compared at equal ones."""
+
 _DEFAULT_ARMS = ",".join(f"{arm}{addition}" for addition in ("", "+bias") for arm in FOUR_WAY)
 _ELSEWHERE = {
     "task": "tasks",
@@ -32,11 +54,9 @@ _ELSEWHERE = {
     "position_bias": "arms",
     "readout": "arms",
     "sampler": "samplers",
-    "schedule": "samplers",
     "seed": "seeds",
     "lr": "rates",
-    "export_every": "out",
-}
+} | {name: "samplers" for name in SAMPLER_SETTINGS if name != "estimator"}
 
 _MAY_CHANGE = ("seeds", "against", "runs")
 """Not part of what a run is: more seeds are more runs, and references only decide what is shown."""
@@ -84,7 +104,12 @@ class AblationConfig:
         require(self.seeds <= TUNING_SEED, "seeds", self.seeds, f"give at most {TUNING_SEED}")
         for name, flag_name in _ELSEWHERE.items():
             value = getattr(self.runs, name)
-            require(value == getattr(TrainConfig, name), name, value, f"use {flag(flag_name)}")
+            settings = (
+                f", as {flag(flag_name)} NAME/{name.replace('_', '-')}={value}" if name in SAMPLER_SETTINGS else ""
+            )
+            require(value == getattr(TrainConfig, name), name, value, f"use {flag(flag_name)}{settings}")
+        every = self.runs.export_every
+        require(every is None, "export_every", every, "an ablation keeps no Hamiltonians; leave it out")
         require(not (self.match and self.runs.feed_forward), "feed_forward", self.runs.feed_forward, "add --no-match")
         for arm in self.arm_list:
             arm_settings(arm)
@@ -149,8 +174,12 @@ class AblationConfig:
 
     @property
     def sampler_list(self) -> list[str]:
-        """Samplers with their settings."""
-        return _parts("samplers", self.samplers)
+        """Samplers with their settings; one that has commas is in double quotes."""
+        try:
+            (line,) = csv.reader([self.samplers], skipinitialspace=True, strict=True)
+        except (csv.Error, ValueError):
+            raise InputError(f"--samplers is {self.samplers!r}; close every quotation mark") from None
+        return _once("samplers", self.samplers, [part.strip() for part in line])
 
     @property
     def rate_list(self) -> list[float]:
@@ -172,10 +201,15 @@ class AblationConfig:
         arms = self.arm_list
         return [arm for arm in ("softmax+bias", "sigmoid+bias") if arm in arms] or arms[:1]
 
-    def with_absolute_paths(self) -> AblationConfig:
-        """The same settings with files that are found from any directory."""
-        own = {f.name: getattr(self, f.name) for f in fields(self)}
-        return AblationConfig(**{**own, "runs": self.runs.with_absolute_paths()})
+    def with_samplers(self, samplers: list[str]) -> AblationConfig:
+        """The same settings with other samplers.
+
+        Args:
+            samplers: with their settings.
+        """
+        line = io.StringIO()
+        csv.writer(line, lineterminator="").writerow(samplers)
+        return replace(self, samplers=line.getvalue())
 
     def save(self, path: Path) -> None:
         """Write as TOML.
@@ -219,7 +253,10 @@ def changed_settings(before: AblationConfig, after: AblationConfig) -> dict[str,
 
 
 def _parts(name: str, text: str) -> list[str]:
-    parts = [part.strip() for part in text.split(",")]
+    return _once(name, text, [part.strip() for part in text.split(",")])
+
+
+def _once(name: str, text: str, parts: list[str]) -> list[str]:
     require(all(parts), name, repr(text), "give a list separated by commas")
     require(len(set(parts)) == len(parts), name, repr(text), "name everything once")
     return parts

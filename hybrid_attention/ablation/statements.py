@@ -6,13 +6,15 @@ import math
 
 import pandas as pd
 
-from hybrid_attention.ablation.arms import is_coupled
+from hybrid_attention.ablation.arms import has_spins, is_coupled
+from hybrid_attention.ablation.grid import EXACT, TUNE
 from hybrid_attention.ablation.settings import AblationConfig
 from hybrid_attention.ablation.summary import (
+    SETTING,
     Interval,
     compared,
     difference,
-    means,
+    losses,
     sampler_difference,
     sampler_reference,
     slope,
@@ -42,6 +44,8 @@ def signed(value: Interval, digits: int = 4) -> str:
         value: what to write.
         digits: after the point.
     """
+    if value.seeds == 0:
+        return "–"
     if math.isnan(value.half):
         return f"{value.mean:+.{digits}f} (one seed)"
     return f"{value.mean:+.{digits}f} ({value.low:+.{digits}f} to {value.high:+.{digits}f})"
@@ -50,44 +54,39 @@ def signed(value: Interval, digits: int = 4) -> str:
 def _couplings(table: pd.DataFrame, ablation: AblationConfig, task: str) -> list[str]:
     """For each length, the best arm with learned couplings against every reference."""
     sampler, found = ablation.sampler_list[0], []
-    every = means(table)
     for length in ablation.length_list:
-        rows = every[(every["task"] == task) & (every["length"] == length) & (every["sampler"] == sampler)]
-        coupled = rows[[is_coupled(arm) for arm in rows["arm"]]].dropna(subset="loss")
-        if not len(coupled):
+        arms = [arm for arm in ablation.arms_at(length) if is_coupled(arm)]
+        by_seed = pd.DataFrame({arm: losses(table, task, length, arm, sampler) for arm in arms}).dropna()
+        if not len(by_seed):
             continue
-        best = coupled.loc[coupled["loss"].idxmin(), "arm"]
-        against = [name for name in ablation.reference_list if name != best]
+        best = str(by_seed.mean().idxmin())
         parts = []
-        for name in against:
+        for name in ablation.reference_list:
             value = difference(table, task, length, best, sampler, name)
-            verdict = "" if value.clear else ", which is inside the noise"
+            if name == best or value.seeds == 0:
+                continue
+            verdict = ", which is inside the noise" if value.seeds > 1 and not value.clear else ""
             parts.append(f"{signed(value)} nats to {name}{verdict}")
+        chosen = "" if len(arms) == 1 else f" of {len(arms)} arms with learned couplings, chosen on these same runs,"
         if parts:
-            found.append(
-                f"{task}, length {length}: of the arms with learned couplings {best} has the lowest loss; its "
-                f"difference is {' and '.join(parts)}."
-            )
-    return found
+            found.append(f"{task}, length {length}: {best}, the best{chosen} differs by {' and by '.join(parts)}.")
+    return [text.replace("the best differs", "the only arm with learned couplings, differs") for text in found]
 
 
 def _growth(table: pd.DataFrame, ablation: AblationConfig, task: str) -> list[str]:
-    """Whether the plainest coupled arms gain more on longer sequences."""
+    """Whether arms with couplings do better against others of the same additions on longer sequences."""
     found = []
     for arm in (name for name in ablation.arm_list if is_coupled(name)):
         for against in ablation.reference_list:
             if arm == against or arm.split("+")[1:] != against.split("+")[1:]:
                 continue
             value = slope(table, task, arm, ablation.sampler_list[0], against)
-            if value is None or math.isnan(value.half):
+            if value is None or value.seeds < 2:
                 continue
-            growth = "grows with length" if value.high < 0 else "shrinks with length" if value.low > 0 else ""
-            what = (
-                f"the gain of {arm} over {against} {growth}"
-                if growth
-                else (f"whether the gain of {arm} over {against} changes with length is inside the noise")
-            )
-            found.append(f"{task}: {what}: {signed(value, 5)} nats for each position.")
+            way = "falls with length" if value.high < 0 else "rises with length" if value.low > 0 else ""
+            what = f"the difference of {arm} to {against}"
+            told = f"{what} {way}" if way else f"whether {what} changes with length is inside the noise"
+            found.append(f"{task}: {told}: {signed(value, 5)} nats for each position.")
     return found
 
 
@@ -112,16 +111,30 @@ def _samplers(table: pd.DataFrame, ablation: AblationConfig, task: str) -> list[
 
 
 def _reached(table: pd.DataFrame, ablation: AblationConfig) -> list[str]:
-    """How many seeds there are, where some are missing or failed."""
+    """How many seeds there are, where some are missing, and what failed."""
     rows = compared(table)
-    every = means(table)
-    fewest, most = int(every["seeds"].min()), int(every["seeds"].max())
+    counts = rows.groupby(SETTING)["seed"].nunique()
+    expected = [
+        (task, length, arm, sampler)
+        for task in ablation.task_list
+        for length in ablation.length_list
+        for arm in ablation.arms_at(length)
+        for sampler in (ablation.sampler_list if has_spins(arm) else [EXACT])
+    ]
+    reached = {setting: int(counts.get(setting, 0)) for setting in expected}
+    fewest, most = min(reached.values()), max(reached.values())
     found = []
     if fewest < ablation.seeds:
-        reached = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-        found.append(f"{reached} of {ablation.seeds} seeds were reached.")
-    failed = rows[rows["failure"].notna()]
-    if len(failed):
-        arms = ", ".join(sorted(set(failed["arm"])))
-        found.append(f"{len(failed)} of {len(rows)} runs failed and are left out of the means ({arms}).")
+        number = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+        without = sorted({f"{arm} at length {length}" for (_, length, arm, _), n in reached.items() if n == 0})
+        none = f"; nothing yet of {', '.join(without)}" if without else ""
+        found.append(f"{number} of {ablation.seeds} seeds were reached{none}.")
+    tried = table[table["stage"] == TUNE].groupby(["task", "arm"])["loss"].count()
+    failed = [f"{arm} on {task}" for (task, arm), count in tried.items() if count == 0]
+    if failed:
+        found.append(f"At every learning rate failed, and are not compared: {', '.join(failed)}.")
+    ended = rows[rows["failure"].notna()]
+    if len(ended):
+        arms = ", ".join(sorted(set(ended["arm"])))
+        found.append(f"{len(ended)} of {len(rows)} runs failed and are left out of the means ({arms}).")
     return found

@@ -1,6 +1,7 @@
 """An ablation on disk.
 
     ABLATION/ablation.toml            its settings
+    ABLATION/data.json                digests of texts, schedules and what else the settings do not say
     ABLATION/parts/CELL.parquet       the row of one run, written aside and renamed into place
     ABLATION/results.parquet          all rows there are
     ABLATION/report.html, figures/    what people look at
@@ -12,16 +13,21 @@ runs that had begun with their last checkpoint.
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
 
 from hybrid_attention.ablation.columns import schema
 from hybrid_attention.ablation.grid import Cell
 from hybrid_attention.ablation.settings import AblationConfig, changed_settings
 from hybrid_attention.errors import InputError
+from hybrid_attention.files import write_text
 from hybrid_attention.flags import flag
 from hybrid_attention.tables import clear_leftovers, write_table
 
@@ -63,21 +69,22 @@ class AblationFolder:
         """Where a cell has its training run."""
         return self.path / "runs" / cell.name
 
-    def open(self, ablation: AblationConfig, resume: bool) -> None:
-        """Make the folder, or go on with the ablation in it.
+    def require(self, ablation: AblationConfig, data: dict[str, str], resume: bool) -> None:
+        """Refuse a folder that has another ablation, or anything else, in it.
 
         More seeds and more references may be asked for later: runs that are there stay as they are.
 
         Args:
             ablation: settings, files by absolute paths.
+            data: digests of what the settings do not say, from `data_digests`.
             resume: whether an ablation may be there.
 
         Raises:
-            InputError: a folder that has another ablation, or anything else, in it.
+            InputError: names the folder, what is in it and what to do.
         """
         if self.settings.is_file():
             if not resume:
-                raise InputError(f"--out {self.path} already has an ablation; add --resume to go on, or choose another")
+                raise InputError(f"--out {self.path} already has an ablation; add --resume, or choose another folder")
             changed = changed_settings(AblationConfig.load(self.settings), ablation)
             if changed:
                 listed = ", ".join(f"{flag(name)} ({own} → {new})" for name, (own, new) in changed.items())
@@ -85,19 +92,46 @@ class AblationFolder:
                     f"--out {self.path} holds an ablation of other settings: {listed}; leave them out, or choose "
                     "another folder"
                 )
+            before = json.loads(self._data.read_text(encoding="utf-8")) if self._data.is_file() else data
+            other = [name for name in data if before.get(name) != data[name]]
+            if other:
+                raise InputError(
+                    f"--out {self.path} has runs on other data of {'; '.join(other)}: a text, a schedule or what a task "
+                    "says of itself has changed; restore it, or choose another folder"
+                )
         elif resume:
             raise InputError(f"--out {self.path} has no ablation to resume (no ablation.toml); leave --resume out")
         elif self.path.exists() and not self.path.is_dir():
             raise InputError(f"--out {self.path} is a file; choose a folder")
-        # one that was killed while its settings were being written leaves a hidden file
+        # one that was killed while its settings were being written leaves hidden files
         elif self.path.is_dir() and any(not entry.name.startswith(".") for entry in self.path.iterdir()):
             raise InputError(f"--out {self.path} is not empty and has no ablation; choose an empty or new folder")
+
+    @contextmanager
+    def opened(self, ablation: AblationConfig, data: dict[str, str], resume: bool) -> Iterator[None]:
+        """Make the folder, or go on with the ablation in it; inside the block it is this process's alone.
+
+        Args:
+            ablation: as for `require`.
+            data: likewise.
+            resume: likewise.
+
+        Raises:
+            InputError: as `require`, or a folder that another process works on.
+        """
+        self.require(ablation, data, resume)
         try:
-            self._parts.mkdir(parents=True, exist_ok=True)
-            ablation.save(self.settings)
-        except OSError as error:
-            raise InputError(f"--out {self.path} cannot be made ({error.strerror}); choose another folder") from None
-        clear_leftovers(self.path, self._parts)
+            self.path.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.path / ".lock", timeout=0):
+                self.require(ablation, data, resume)
+                self._parts.mkdir(exist_ok=True)
+                if not self._data.is_file():
+                    write_text(self._data, json.dumps(data, indent=1) + "\n")
+                ablation.save(self.settings)
+                clear_leftovers(self.path, self._parts)
+                yield
+        except Timeout:
+            raise InputError(f"--out {self.path} is being worked on by another process; wait for it") from None
 
     def missing(self, cells: Iterable[Cell]) -> list[Cell]:
         """Cells without a part."""
@@ -145,6 +179,10 @@ class AblationFolder:
             return pq.read_table(part, schema=schema())
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{part} cannot be read ({error}); delete it and go on with --resume") from None
+
+    @property
+    def _data(self) -> Path:
+        return self.path / "data.json"
 
     @property
     def _parts(self) -> Path:

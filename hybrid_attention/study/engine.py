@@ -86,8 +86,11 @@ def compute(
                 futures[begun[-1]] = batch
             return begun
 
-        # where the work may end early, no batch waits at a worker
-        done = as_completed(begin(len(batches) if enough is None else max(1, sum(client.ncores().values()))))
+        def room() -> int:
+            """Batches to hand out now: where the work may end early, none waits at a worker."""
+            return len(batches) if enough is None else max(1, sum(client.ncores().values())) - len(futures)
+
+        done = as_completed(begin(room()))
         for future in done:
             try:
                 rows = future.result()
@@ -98,7 +101,7 @@ def compute(
                 ) from None
             yield from zip(futures.pop(future), rows, strict=True)
             future.release()
-            done.update(begin(1))
+            done.update(begin(room()))
 
 
 def batches(cells: Sequence[Cell]) -> list[list[Cell]]:
