@@ -96,8 +96,8 @@ class AblationFolder:
             other = [name for name in data if before.get(name) != data[name]]
             if other:
                 raise InputError(
-                    f"--out {self.path} has runs on other data of {'; '.join(other)}: a text, a schedule or what a task "
-                    "says of itself has changed; restore it, or choose another folder"
+                    f"--out {self.path} has runs on other data of {'; '.join(other)}: a text, a schedule or what a "
+                    "task says of itself has changed; restore it, or choose another folder"
                 )
         elif resume:
             raise InputError(f"--out {self.path} has no ablation to resume (no ablation.toml); leave --resume out")
