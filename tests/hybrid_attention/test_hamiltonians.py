@@ -278,7 +278,7 @@ def test_sampled_training_records_exactly(tmp_path, monkeypatch):
 
 def test_beyond_exact_sums_the_runs_own_sampler_records(tmp_path, monkeypatch):
     monkeypatch.setitem(samplers.SAMPLERS, "aer", lambda _: PerfectSampler())
-    monkeypatch.setattr("hybrid_attention.train.exact_fits", lambda _: False)
+    monkeypatch.setattr("hybrid_attention.loop.exact_fits", lambda _: False)
     finished = run(tmp_path / "run", export_every=6, sampler="aer", shots=4, layers=2)
     batch = finished.task.validation(hamiltonians.SEQUENCES)
     found = hamiltonians.load(finished.folder, 6)
