@@ -30,7 +30,7 @@ from hybrid_attention.tasks import TextTask
 from hybrid_attention.tasks.text import built_in_text
 
 LENGTH, BATCHES = 14, (64, 256)
-ROUNDS, STEPS = 12, 4
+ROUNDS, STEPS = 20, 5
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
