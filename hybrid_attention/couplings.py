@@ -204,7 +204,7 @@ class WindowContentCouplings(ContentCouplings):
 
     def _projected(self, keys: Tensor) -> list[Tensor]:
         return [
-            projection(keys).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            F.linear(keys, projection.weight.to(keys.dtype)).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
             for projection in (self.first, self.second)
         ]
 

@@ -127,7 +127,8 @@ class Loop:
         config = self.config
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * learning_rate_factor(step, config.steps)
-        problem, shares = None, torch.full((2 if config.energy_loss else 1,), math.nan)
+        problem = None
+        shares = self.model.head.weight.new_full((2 if config.energy_loss else 1,), math.nan)  # as the others' are
         try:
             shares = self._shares(wrapped, step)
         except NotFiniteError as error:

@@ -213,8 +213,9 @@ class MultiHeadAttention(nn.Module, ABC):
         if any(tokens is not None and tokens.is_nested for tokens in (query, key, value)):
             require_plain(query, key, value, attn_mask, key_padding_mask)
             tokens, hidden = pad(query)
+            behind = hidden if self.window is None else None  # in a window no query sees what comes after it
             output, weights = self.forward(
-                tokens, None, None, hidden, need_weights, None, average_attn_weights, is_causal, seed
+                tokens, None, None, behind, need_weights, None, average_attn_weights, is_causal, seed
             )
             return unpad(Padded(output, hidden)), weights
         key = query if key is None else key

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from hybrid_attention.transformer import Prediction, Transformer
 
@@ -18,6 +19,15 @@ class MixedPrecision(Transformer):
 
     def forward(self, *args: Any, **options: Any) -> Prediction:
         """Predict a class at every position, as `Transformer.forward` does."""
-        with torch.autocast(self.head.weight.device.type, torch.bfloat16):
+        with self._rounding():
             predicted = super().forward(*args, **options)
         return Prediction(predicted.logits.float(), [weights.float() for weights in predicted.weights])
+
+    def step(self, *args: Any, **options: Any) -> Tensor:
+        """Predict a class at one more position, as `Transformer.step` does."""
+        with self._rounding():
+            logits = super().step(*args, **options)
+        return logits.float()
+
+    def _rounding(self) -> torch.autocast:
+        return torch.autocast(self.head.weight.device.type, torch.bfloat16)

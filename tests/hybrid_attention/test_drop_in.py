@@ -9,9 +9,11 @@ from arm_cases import DIM, HEADS, build, tokens
 from drop_in_cases import ATTENTION, BATCH, LENGTH, Unguarded, encoder, encoder_layer, masks, padding
 from torch import nn
 from torch.nn import functional as F
+from window_cases import WINDOWED, windowed
 
 from classical import GibbsSampler
 from hybrid_attention import BoltzmannAttention, SoftmaxAttention
+from hybrid_attention.windows import Window
 
 
 def grad_modes():
@@ -112,6 +114,44 @@ def test_nested_tokens_are_sequences_on_their_own(name):
     for row, sequence in zip(output.unbind(), sequences, strict=True):
         alone, _ = attention(sequence.unsqueeze(0), is_causal=True)
         torch.testing.assert_close(row, alone[0], rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+@pytest.mark.parametrize("readout", ["mean", "free-energy"])
+@pytest.mark.parametrize("window", [Window(1), Window(2, 1), Window(9)])
+@pytest.mark.parametrize("name", WINDOWED)
+def test_nested_tokens_in_a_window_are_sequences_on_their_own(name, window, readout):
+    attention = windowed(name, window, readout=readout, **({"couplings": "content"} if name == "boltzmann" else {}))
+    sequences = [tokens(1, length, seed=length)[0] for length in (4, 1, 5)]
+    nested = torch.nested.nested_tensor(sequences).requires_grad_()
+    output, weights = attention(nested)
+    output.to_padded_tensor(0.0).square().sum().backward()
+    for row, matrix, sequence, gradient in zip(output.unbind(), weights, sequences, nested.grad.unbind(), strict=True):
+        x = sequence.clone().requires_grad_()
+        alone, own = attention(x.unsqueeze(0))
+        alone.square().sum().backward()
+        n = len(sequence)
+        torch.testing.assert_close(row, alone[0], rtol=1e-9, atol=1e-11)
+        torch.testing.assert_close(gradient, x.grad, rtol=1e-9, atol=1e-11)
+        torch.testing.assert_close(matrix[:, :n, :n], own[0], rtol=1e-9, atol=1e-11)
+        assert not matrix[:, :n, n:].any()
+
+
+@pytest.mark.parametrize("name", WINDOWED)
+def test_an_encoder_that_makes_nested_tensors_for_attention_in_a_window(name):
+    stock = nn.TransformerEncoder(
+        encoder_layer(nn.MultiheadAttention(DIM, HEADS, batch_first=True, dtype=torch.float64)), 2
+    )
+    for number, layer in enumerate(stock.layers):
+        layer.self_attn = windowed(name, Window(2, 1), seed=number)
+    x = tokens(BATCH, LENGTH)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nested tensors are a prototype, says PyTorch
+        evaluated = stock.eval()(x, src_key_padding_mask=padding())
+    for row, sequence, hidden in zip(evaluated, x, padding(), strict=True):
+        alone = stock(sequence[~hidden].unsqueeze(0))[0]
+        torch.testing.assert_close(row[~hidden], alone.detach(), rtol=1e-9, atol=1e-11)
+        assert not row[hidden].any()
 
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")

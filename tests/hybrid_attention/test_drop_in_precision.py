@@ -6,10 +6,12 @@ import pytest
 import torch
 from arm_cases import ARMS, build, tokens
 from drop_in_cases import ATTENTION, encoder, padding
+from window_cases import WINDOWED
 
 from classical import ExactSampler, GibbsSampler
 from hybrid_attention import BoltzmannAttention, SigmoidAttention, SoftmaxAttention
 from hybrid_attention.couplings import COUPLINGS
+from hybrid_attention.windows import Window
 
 EPS = torch.finfo(torch.float32).eps
 WEIGHTS = {
@@ -108,6 +110,8 @@ HALVES = {
     **{name: (name, {}) for name in ARMS},
     **{f"{name} free-energy": (name, {"readout": "free-energy"}) for name in ARMS},
     **{f"boltzmann {kind}": ("boltzmann", {"couplings": kind}) for kind in COUPLINGS},
+    **{f"boltzmann {kind} window": ("boltzmann", {"couplings": kind, "window": Window(3, 1)}) for kind in COUPLINGS},
+    **{f"{name} window": (name, {"window": Window(3, 1)}) for name in WINDOWED},
     "boltzmann gibbs": ("boltzmann", {"sampler": GibbsSampler(), "shots": 16}),
 }
 
@@ -128,6 +132,20 @@ def test_modules_of_half_precision(name, dtype):
         right = wide(x.detach().double(), is_causal=True)[0]
         scale = right.abs().max()
         assert (output - right).abs().max() < 16 * torch.finfo(dtype).eps * scale
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", [name for name in HALVES if "gibbs" not in name])
+def test_steps_of_modules_of_half_precision(name, dtype):
+    """Each is as far from float64 as a forward pass may be."""
+    arm, options = HALVES[name]
+    attention, x = build(arm, **options).to(dtype), tokens().to(dtype)
+    wide, cache = copy.deepcopy(attention).double(), attention.new_cache()
+    with torch.no_grad():
+        output = torch.cat([attention.step(x[:, i : i + 1], cache) for i in range(x.shape[1])], 1)
+        right = wide(x.double(), is_causal=True)[0]
+    assert output.dtype == dtype
+    assert (output - right).abs().max() < 16 * torch.finfo(dtype).eps * right.abs().max()
 
 
 @pytest.mark.parametrize("change", [lambda m: m.half(), lambda m: m.bfloat16(), lambda m: m.to("cpu", torch.float32)])

@@ -78,6 +78,27 @@ def test_a_step_draws_the_samples_of_a_forward_pass(window):
     assert (stepped(model, tokens, 5) - expected).abs().max() > 1e-3
 
 
+def rms(x):
+    return x.double().square().mean().sqrt()
+
+
+@pytest.mark.parametrize("window", [{}, {"window": 3, "global_keys": 2}])
+@pytest.mark.parametrize("attention", list(ARMS))
+def test_steps_in_bfloat16_are_those_of_a_forward_pass_in_bfloat16(attention, window):
+    """Windows add local and global keys after rounding each, 8 bits; a step has them in one sum."""
+    if window and attention not in PLAIN:
+        return
+    changes = {"attention": attention, "layers": 2, **window}
+    tokens = TASK.training_batch(8, 0, 0).tokens
+    mixed, plain = (model_of(dtype=dtype, **changes).float() for dtype in ("bfloat16", "float32"))
+    with torch.no_grad():
+        found, expected, wide = stepped(mixed, tokens), mixed(tokens).logits, plain(tokens).logits
+    assert found.dtype == torch.float32
+    assert torch.equal(found.bfloat16().float(), found)  # the head's product was rounded
+    assert rms(found - expected) < rms(found - wide)
+    assert (found - expected).abs().max() < 8 * 2**-8 * wide.abs().max()
+
+
 def test_what_a_window_forgets_has_no_influence_and_takes_no_room():
     """The cache of a position far down the text is that of a text that began shortly before it."""
     model, far = model_of(window=3), torch.arange(200) % 7

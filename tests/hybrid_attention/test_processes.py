@@ -10,19 +10,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from injected_samplers import PerfectSampler
 from process_cases import CASES, SAMPLED, run
 from safetensors.torch import load_file
 from small_runs import SMALL, refused, small_config
 
 from classical import ExactSampler, GibbsSampler
+from classical.ising import NotFiniteError
 from hybrid_attention import build
 from hybrid_attention.build import build_model, build_task, numbering_rows_from
-from hybrid_attention.errors import InputError
+from hybrid_attention.errors import InputError, RunStopped
 from hybrid_attention.evaluate import evaluate
 from hybrid_attention.flags import flag
 from hybrid_attention.processes import Processes, choose_device
 from hybrid_attention.run import RunFolder
 from hybrid_attention.tasks.base import Batch
+from hybrid_attention.train import train
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 ARGUMENTS = [part for key, value in SMALL.items() for part in (flag(key), str(value))]
@@ -216,6 +219,47 @@ class Third(Processes):
         return [text] * self.count
 
 
+class Reporting(Processes):
+    """Remembers what it was told to add up."""
+
+    def __init__(self):
+        super().__init__()
+        self.told = []
+
+    def total(self, share):
+        self.told.append(share)
+        return share
+
+
+class UndefinedLater(PerfectSampler):
+    """Samples that do not exist after the first training update."""
+
+    def __init__(self):
+        super().__init__()
+        self._calls = 0
+
+    def sample(self, model, *, shots, seed):
+        if model.models == 4:  # the sequences of a batch; evaluation has the 2 that there are
+            self._calls += 1
+            if self._calls > 4:  # one for every query
+                raise NotFiniteError("fields contains nan; that is what this sampler is for")
+        return super().sample(model, shots=shots, seed=seed)
+
+
+@pytest.mark.parametrize("energy_loss", [0.0, 0.5])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_a_process_without_a_loss_reports_what_the_others_report(tmp_path, dtype, energy_loss):
+    """Of the same shape and dtype: a group can add up nothing else."""
+    config = small_config(dtype=dtype, energy_loss=energy_loss, sampler="gibbs", shots=4, eval_every=6)
+    processes = Reporting()
+    with pytest.raises(RunStopped, match="fields contains nan"):
+        train(config, RunFolder(tmp_path / "run"), progress=False, sampler=UndefinedLater(), processes=processes)
+    *_, defined, undefined = processes.told
+    assert defined.isfinite().all()
+    assert undefined.isnan().all()
+    assert (undefined.shape, undefined.dtype, undefined.device) == (defined.shape, defined.dtype, defined.device)
+
+
 def test_an_evaluation_does_not_depend_on_how_it_is_divided():
     model, task = sampled_model(types=10)
     batch = task.validation(300)  # more than is computed at once
@@ -348,8 +392,6 @@ def test_machines_with_different_numbers_of_processes_are_refused(monkeypatch):
 
 
 def test_a_task_of_ones_own_takes_the_place_of_the_one_in_the_settings(tmp_path):
-    from hybrid_attention.train import train
-
     config = small_config()
     task = build_task(small_config(types=2))
     finished = train(config, RunFolder(tmp_path / "run"), progress=False, task=task)
@@ -358,8 +400,6 @@ def test_a_task_of_ones_own_takes_the_place_of_the_one_in_the_settings(tmp_path)
 
 
 def test_the_number_of_parameters_is_said_at_the_start(tmp_path, capsys):
-    from hybrid_attention.train import train
-
     finished = train(small_config(steps=1), RunFolder(tmp_path / "run"))
     count = finished.model.parameter_count()
     assert capsys.readouterr().out.startswith(f"parameters: {count:,}\nstep ")

@@ -29,7 +29,7 @@ def main(folder):
     run(folder / "cut-in-two", stop_at=5, processes=processes, **SAMPLED)
     run(folder / "cut-in-one", resume=True, processes=processes, **SAMPLED)
     for at in ("evaluation", "training"):
-        settings = small_config(sampler="gibbs", shots=4, length=6, types=10, eval_sequences=64)
+        settings = small_config(dtype="float64", sampler="gibbs", shots=4, length=6, types=10, eval_sequences=64)
         sampler = UndefinedInOneProcess(at)
         target = RunFolder(folder / f"undefined-{at}")
         refusal(folder, processes, at, lambda s=settings, t=target, d=sampler: train(s, t, progress=False, sampler=d))
