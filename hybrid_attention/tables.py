@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from hybrid_attention.errors import InputError
 from hybrid_attention.files import sync_folder
 
 if TYPE_CHECKING:
@@ -43,6 +44,31 @@ def arrow_schema(columns: Mapping[str, Column]) -> pa.Schema:
             for name, column in columns.items()
         ]
     )
+
+
+def read_table(path: Path, columns: Mapping[str, Column], what: str) -> pa.Table:
+    """A table that must have some columns.
+
+    Args:
+        path: its file, or the folder that has it as results.parquet.
+        columns: that it must have.
+        what: whose folder it is, for errors.
+
+    Raises:
+        InputError: no table there, or one without the columns.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = path / "results.parquet" if path.is_dir() else path
+    try:
+        table = pq.read_table(file)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{file} cannot be read ({error}); give the folder of {what}") from None
+    lacking = [name for name in columns if name not in table.column_names]
+    if lacking:
+        raise InputError(f"{file} lacks the columns {', '.join(lacking)}; give the folder of {what}")
+    return table
 
 
 def write_table(table: pa.Table, path: Path) -> None:

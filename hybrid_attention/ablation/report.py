@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
@@ -22,11 +20,11 @@ from hybrid_attention.ablation.statements import statements
 from hybrid_attention.ablation.storage import AblationFolder
 from hybrid_attention.ablation.summary import compared
 from hybrid_attention.config import TrainConfig
-from hybrid_attention.errors import InputError
 from hybrid_attention.files import write_text
 from hybrid_attention.flags import flag
 from hybrid_attention.study.pictures import write_pictures
 from hybrid_attention.study.report import page_environment, page_panel
+from hybrid_attention.tables import read_table
 
 TITLE = "What the couplings are worth"
 
@@ -40,15 +38,8 @@ def read_results(path: Path) -> pd.DataFrame:
     Raises:
         InputError: no table there, or one without the columns of an ablation.
     """
-    file = path / "results.parquet" if path.is_dir() else path
-    try:
-        table = pq.read_table(file)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{file} cannot be read ({error}); give the folder of an ablation") from None
-    lacking = [name for name in COLUMNS if name not in table.column_names]
-    if lacking:
-        raise InputError(f"{file} lacks the columns {', '.join(lacking)}; give the folder of an ablation")
-    return table.to_pandas()
+    table: pd.DataFrame = read_table(path, COLUMNS, "an ablation").to_pandas()
+    return table
 
 
 def write_report(folder: AblationFolder) -> list[str]:

@@ -22,7 +22,7 @@ from hybrid_attention.errors import InputError
 from hybrid_attention.study.columns import COLUMNS, schema
 from hybrid_attention.study.grid import Cell
 from hybrid_attention.study.settings import StudyConfig, changed_settings
-from hybrid_attention.tables import clear_leftovers, write_table
+from hybrid_attention.tables import clear_leftovers, read_table, write_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -166,15 +166,4 @@ def read_results(path: Path) -> pa.Table:
     Raises:
         InputError: no table there, or one without the columns of a study.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    file = path / "results.parquet" if path.is_dir() else path
-    try:
-        table = pq.read_table(file)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{file} cannot be read ({error}); give the folder of a finished study") from None
-    lacking = [name for name in COLUMNS if name not in table.column_names]
-    if lacking:
-        raise InputError(f"{file} lacks the columns {', '.join(lacking)}; give the folder of a finished study")
-    return table
+    return read_table(path, COLUMNS, "a finished study")
