@@ -22,7 +22,8 @@ from benchmarks.training_step import step_of
 from classical import ExactSampler
 from hybrid_attention.build import build_model
 from hybrid_attention.config import TrainConfig
-from hybrid_attention.multihead import Inputs, MultiHeadAttention
+from hybrid_attention.inputs import Inputs
+from hybrid_attention.multihead import MultiHeadAttention
 from hybrid_attention.priors import MatrixPrior, Prior
 from hybrid_attention.tasks import TextTask
 from hybrid_attention.tasks.text import built_in_text

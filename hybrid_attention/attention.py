@@ -149,7 +149,7 @@ class BoltzmannAttention(FieldAttention):
             independent_halves=self.independent_halves,
         )
         if self.window is not None:
-            return window_probability(fields, couplings, probability, seeds, first)
+            return window_probability(fields, couplings, probability, seeds, first, visible)
         if self.couplings.per_sequence:
             # a group is one head of one sequence, its models the queries
             if visible is not None and visible.shape[:2] != (1, 1):

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from classical.sampler import Seed
 from hybrid_attention.fixed_points import FixedPoints, find_fixed_points
-from hybrid_attention.masks import Mask
-from hybrid_attention.multihead import Inputs, MultiHeadAttention
+from hybrid_attention.inputs import Inputs
+from hybrid_attention.multihead import MultiHeadAttention
 from hybrid_attention.priors import MatrixPrior, Prior
 from hybrid_attention.readout import FREE_ENERGY, weighting
 from hybrid_attention.softmax import visible_softmax
@@ -71,7 +71,7 @@ class HopfieldAttention(MultiHeadAttention):
 
     def weights(self, inputs: Inputs, seed: Seed | None) -> Prior:
         """Weights of the last update, (batch, heads, queries, keys)."""
-        mask = Mask(self._slots_filled(inputs), None) if self.window is not None else inputs.mask()
+        mask = inputs.mask(self.window)
         with torch.autocast(inputs.q.device.type, enabled=False):
             wide = torch.float64 if inputs.q.dtype == torch.float64 else torch.float32
             state, patterns, bias = inputs.q.to(wide), inputs.k.to(wide), self._bias(inputs, self._keys(inputs))
@@ -89,10 +89,6 @@ class HopfieldAttention(MultiHeadAttention):
         """Most keys that a query sees."""
         keys = inputs.k.shape[2]
         return keys if self.window is None else min(keys, self.window.slots)
-
-    def _slots_filled(self, inputs: Inputs) -> Tensor | None:
-        assert self.window is not None
-        return None if inputs.step is not None else self.window.visible(inputs.q.shape[2], inputs.q.device)
 
     def _softmax(
         self, inputs: Inputs, state: Tensor, patterns: Tensor, bias: Tensor | None, visible: Tensor | None
@@ -127,8 +123,8 @@ class HopfieldAttention(MultiHeadAttention):
             stored.transpose(1, 2).flatten(0, 1),
             state.transpose(1, 2).flatten(0, 1).unsqueeze(2),
             beta,
-            None if bias is None else bias.detach(),
-            None if visible is None else visible[0, 0, :, None, None].repeat(len(state), 1, 1, 1),
+            _query_by_query(bias, len(state), state.shape[2]),
+            _query_by_query(visible, len(state), state.shape[2]),
         )
         shape = (len(state), state.shape[2], self.num_heads)
         needed, seen, updates, converged = (
@@ -164,3 +160,11 @@ def hopfield_fixed_points(model: nn.Module, *arguments: Any, **options: Any) -> 
         for attention, own in zip(attentions, before, strict=True):
             attention.observer = own
     return found
+
+
+def _query_by_query(part: Tensor | None, batch: int, queries: int) -> Tensor | None:
+    """(batch or 1, heads or 1, queries or 1, slots), or fewer axes, as (batch · queries, heads or 1, 1, slots)."""
+    if part is None:
+        return None
+    shaped = part.detach().view((1,) * (4 - part.ndim) + part.shape)
+    return shaped.expand(batch, -1, queries, -1).transpose(1, 2).flatten(0, 1).unsqueeze(2)

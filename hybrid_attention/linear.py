@@ -8,8 +8,9 @@ from torch.nn import functional as F
 
 from classical.sampler import Seed
 from hybrid_attention.cache import Cache, KeyCache, StateCache
+from hybrid_attention.inputs import Inputs
 from hybrid_attention.masks import combine_masks
-from hybrid_attention.multihead import Inputs, MultiHeadAttention
+from hybrid_attention.multihead import MultiHeadAttention
 from hybrid_attention.priors import MatrixPrior, Prior
 from hybrid_attention.readout import FREE_ENERGY, weighting
 from hybrid_attention.recurrence import RecurrentPrior, factorized_weights

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,50 +11,11 @@ from torch.nn import functional as F
 from classical.sampler import Seed
 from hybrid_attention.cache import Cache, KeyCache
 from hybrid_attention.free_energy import FreeEnergyRead
-from hybrid_attention.masks import Mask, combine_masks
+from hybrid_attention.inputs import Inputs
 from hybrid_attention.nested import Padded, pad, require_plain, unpad
 from hybrid_attention.priors import MatrixPrior, Prior
 from hybrid_attention.window_prior import WindowPrior
 from hybrid_attention.windows import Window, slot_scores
-
-
-class Inputs(NamedTuple):
-    """What a call of attention is about.
-
-    q, k and v are (batch, heads, length, head_dim); query and key are the tokens they come from, (batch, length,
-    embed_dim); the masks are those of `MultiHeadAttention.forward`. In a step of generation there is one query, at
-    position `step`, and the keys are those that it sees: all up to its own or, under a window, those in its slots.
-    """
-
-    q: Tensor
-    k: Tensor
-    v: Tensor
-    query: Tensor
-    key: Tensor
-    attn_mask: Tensor | None
-    key_padding_mask: Tensor | None
-    is_causal: bool
-    step: int | None = None
-
-    @property
-    def first(self) -> int:
-        """Position of the first query."""
-        return 0 if self.step is None else self.step
-
-    def mask(self) -> Mask:
-        """All masks as one."""
-        batch, heads, queries, _ = self.q.shape
-        return combine_masks(
-            self.attn_mask,
-            self.key_padding_mask,
-            self.is_causal,
-            batch=batch,
-            heads=heads,
-            queries=queries,
-            keys=self.k.shape[2],
-            device=self.q.device,
-            dtype=torch.float64 if self.q.dtype == torch.float64 else torch.float32,
-        )
 
 
 class MultiHeadAttention(nn.Module, ABC):
@@ -213,9 +173,8 @@ class MultiHeadAttention(nn.Module, ABC):
         if any(tokens is not None and tokens.is_nested for tokens in (query, key, value)):
             require_plain(query, key, value, attn_mask, key_padding_mask)
             tokens, hidden = pad(query)
-            behind = hidden if self.window is None else None  # in a window no query sees what comes after it
             output, weights = self.forward(
-                tokens, None, None, behind, need_weights, None, average_attn_weights, is_causal, seed
+                tokens, None, None, hidden, need_weights, None, average_attn_weights, is_causal, seed
             )
             return unpad(Padded(output, hidden)), weights
         key = query if key is None else key
@@ -261,9 +220,6 @@ class MultiHeadAttention(nn.Module, ABC):
         if inputs.step is not None:
             scores = queries @ keys.transpose(-1, -2)
         else:
-            if inputs.attn_mask is not None or inputs.key_padding_mask is not None:
-                name = "key_padding_mask" if inputs.attn_mask is None else "attn_mask"
-                raise ValueError(f"{name} is given, but attention in a window takes no masks; leave it out")
             if queries.shape[2] != keys.shape[2]:
                 raise ValueError(
                     f"key has length {keys.shape[2]} and query {queries.shape[2]}; a window needs as many keys as "
@@ -317,10 +273,12 @@ class FieldAttention(MultiHeadAttention):
         bias = self._bias(inputs, fields.shape[-1])
         if bias is not None:
             fields = fields + bias
-        if self.window is not None and inputs.step is None:
-            visible = self.window.visible(fields.shape[2], fields.device)
-            return WindowPrior(self.weigh(fields, visible, inputs.key, seed), self.window)
-        mask = inputs.mask()
+        mask = inputs.mask(self.window)
         if mask.addition is not None:
             fields = fields + mask.addition
-        return MatrixPrior(self.weigh(fields, mask.visible, inputs.key, seed, inputs.first))
+        weights = self.weigh(fields, mask.visible, inputs.key, seed, inputs.first)
+        return (
+            MatrixPrior(weights)
+            if self.window is None or inputs.step is not None
+            else WindowPrior(weights, self.window)
+        )

@@ -5,7 +5,7 @@ import pytest
 import torch
 from arm_cases import DIM, HEADS, build, normal, tokens
 from injected_samplers import LawSampler, PerfectSampler
-from window_cases import WINDOWED, dense_fields, projected, slot_of, windowed
+from window_cases import WINDOWED, copy_parameters, coupling_of, dense_fields, projected, slot_of, windowed
 
 from hybrid_attention import BoltzmannAttention
 from hybrid_attention.couplings import WindowContentCouplings, WindowRelativeCouplings
@@ -77,29 +77,11 @@ def test_every_query_is_the_model_that_enumeration_solves(window, couplings):
         for head in range(HEADS):
             for i in range(LENGTH):
                 keys = seen[i].nonzero().squeeze(-1).tolist()
-                J = [[_coupling(module, x, b, head, i, j, k) for k in keys] for j in keys]
+                J = [[coupling_of(module, x, b, head, i, j, k) for k in keys] for j in keys]
                 up = enumeration.up_probability(fields[b, head, i, keys].detach(), J)
                 expected = torch.zeros(LENGTH, dtype=torch.float64)
                 expected[keys] = torch.from_numpy(up / up.sum())
                 torch.testing.assert_close(weights[b, head, i], expected, rtol=1e-9, atol=1e-12)
-
-
-def _coupling(module, x, b, head, query, j, k):
-    """J between the keys j < k of a query, by what each kind of coupling says it is."""
-    if j >= k:
-        return 0.0
-    window, kind = module.window, module.coupling_kind
-    first, second = slot_of(query, k, window), slot_of(query, j, window)  # the later key stands in the earlier slot
-    low, high = min(first, second), max(first, second)
-    if kind == "none":
-        return 0.0
-    if kind == "content":
-        a, c = (p(x[b]).unflatten(-1, (HEADS, -1))[:, head] for p in (module.couplings.first, module.couplings.second))
-        return float((a[j] @ c[k]).detach()) * a.shape[-1] ** -0.5
-    if kind == "relative" and high < window.size:
-        return float(module.couplings.values[head, k - j - 1].detach())
-    full = module.couplings(torch.zeros(1, window.slots, DIM, dtype=torch.float64)).detach()
-    return float(full[head, low, high])
 
 
 def test_relative_couplings_have_a_number_for_every_distance_and_for_every_pair_with_a_global_key():
@@ -123,7 +105,7 @@ def test_a_window_as_long_as_the_sequence_is_ordinary_causal_attention(name, rea
     options = {"couplings": "relative"} if name == "boltzmann" else {}
     ordinary = build(name, length=LENGTH, readout=readout, position_bias=True, **options)
     inside = windowed(name, Window(LENGTH), readout=readout, position_bias=True, **options)
-    _copy(ordinary, inside)
+    copy_parameters(ordinary, inside)
     with torch.no_grad():
         inside.slot_keys.zero_()
         for i in range(LENGTH):
@@ -140,7 +122,7 @@ def test_a_window_as_long_as_the_sequence_is_ordinary_causal_attention(name, rea
 def test_position_couplings_are_those_of_ordinary_attention_for_one_query():
     """The last of n queries: slot s is position n − 1 − s."""
     ordinary, inside = build("boltzmann", length=LENGTH), windowed("boltzmann", Window(LENGTH))
-    _copy(ordinary, inside)
+    copy_parameters(ordinary, inside)
     dense = normal(HEADS, LENGTH, LENGTH, seed=7, scale=0.4).triu(1)
     rows, columns = torch.triu_indices(LENGTH, LENGTH, 1)
     with torch.no_grad():
@@ -151,15 +133,6 @@ def test_position_couplings_are_those_of_ordinary_attention_for_one_query():
     x = tokens(2, LENGTH)
     expected, got = ordinary(x, is_causal=True)[0][:, -1], inside(x)[0][:, -1]
     torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)
-
-
-def _copy(ordinary, inside):
-    """Everything but what belongs to positions or slots."""
-    state = {k: v for k, v in ordinary.state_dict().items() if k not in ("position_bias", "couplings.values")}
-    missing = inside.load_state_dict(state, strict=False)
-    assert set(missing.missing_keys) <= {"slot_keys", "position_bias", "couplings.values"}
-    if "couplings.values" in ordinary.state_dict() and ordinary.coupling_kind == "relative":
-        inside.couplings.values.data.copy_(ordinary.couplings.values)
 
 
 @pytest.mark.parametrize("name", ["softmax", "sigmoid", "hopfield"])
@@ -202,7 +175,7 @@ def _hopfield(module, q, k, seen, window):
 def test_fixed_points_of_hopfield_attention_in_a_window():
     """A window over everything has those of ordinary attention; a short one at most its slots."""
     ordinary, inside = (build("hopfield", length=LENGTH), windowed("hopfield", Window(LENGTH)))
-    _copy(ordinary, inside)
+    copy_parameters(ordinary, inside)
     inside.slot_keys.data.zero_()
     x = tokens(2, LENGTH)
     expected = hopfield_fixed_points(ordinary, x, is_causal=True)[0]
@@ -304,10 +277,6 @@ def test_memory_and_work_do_not_grow_with_the_square_of_the_length():
 
 def test_what_a_window_does_not_take():
     module, x = windowed("softmax", Window(3)), tokens(2, 5)
-    with pytest.raises(ValueError, match="attn_mask is given, but attention in a window takes no masks"):
-        module(x, attn_mask=torch.zeros(5, 5, dtype=torch.bool))
-    with pytest.raises(ValueError, match="key_padding_mask is given"):
-        module(x, key_padding_mask=torch.zeros(2, 5, dtype=torch.bool))
     with pytest.raises(ValueError, match="key has length 4 and query 5; a window needs"):
         module(x, x[:, :4], x[:, :4])
     with pytest.raises(ValueError, match="window with its global keys is 30, but ExactSampler holds at most 25 spins"):

@@ -48,3 +48,30 @@ def dense_fields(module, x, window: Window):
             if module.position_bias is not None:
                 fields[:, :, i, j] += module.position_bias[:, slot]
     return fields, seen
+
+
+def coupling_of(module, x, b, head, query, j, k):
+    """J between the keys j < k of a query, by what each kind of coupling says it is."""
+    if j >= k:
+        return 0.0
+    window, kind = module.window, module.coupling_kind
+    first, second = slot_of(query, k, window), slot_of(query, j, window)  # the later key stands in the earlier slot
+    low, high = min(first, second), max(first, second)
+    if kind == "none":
+        return 0.0
+    if kind == "content":
+        a, c = (p(x[b]).unflatten(-1, (HEADS, -1))[:, head] for p in (module.couplings.first, module.couplings.second))
+        return float((a[j] @ c[k]).detach()) * a.shape[-1] ** -0.5
+    if kind == "relative" and high < window.size:
+        return float(module.couplings.values[head, k - j - 1].detach())
+    full = module.couplings(torch.zeros(1, window.slots, DIM, dtype=torch.float64)).detach()
+    return float(full[head, low, high])
+
+
+def copy_parameters(ordinary, inside):
+    """Everything but what belongs to positions or slots."""
+    state = {k: v for k, v in ordinary.state_dict().items() if k not in ("position_bias", "couplings.values")}
+    missing = inside.load_state_dict(state, strict=False)
+    assert set(missing.missing_keys) <= {"slot_keys", "position_bias", "couplings.values"}
+    if "couplings.values" in ordinary.state_dict() and ordinary.coupling_kind == "relative":
+        inside.couplings.values.data.copy_(ordinary.couplings.values)
