@@ -19,6 +19,8 @@ HOPFIELD_UPDATES = 3
 """Updates of Hopfield attention where no number is given."""
 ISING = ("boltzmann", "sigmoid")
 """Kinds whose decisions are spins."""
+FIELDS = ("boltzmann", "sigmoid", "softmax")
+"""Kinds whose weights are made of fields alone, and of couplings."""
 NORMALIZED = ("hopfield", "linear", "gated-linear")
 """Kinds whose weights sum to 1 by themselves."""
 LINEAR = ("linear", "gated-linear")
@@ -56,6 +58,11 @@ def validate_arm(config: TrainConfig) -> None:
         require(value is None or value >= 1, name, value, "give at least 1")
     fix = "it goes with --attention hopfield"
     require(updates is None or config.attention == "hopfield", "hopfield_updates", updates, fix)
+    limit = config.field_limit
+    if limit is not None:
+        require(math.isfinite(limit) and limit > 0, "field_limit", limit, "give a positive number")
+        fix = f"{arm} is not made of fields alone; use --attention {', '.join(FIELDS)}, or leave it out"
+        require(config.attention in FIELDS, "field_limit", limit, fix)
     weight = config.energy_loss
     require(math.isfinite(weight) and weight >= 0, "energy_loss", weight, "give 0 or a positive number")
     fix = f"{arm} makes no patterns of spins; use --attention {' or '.join(ISING)}"

@@ -17,7 +17,7 @@ from hybrid_attention.compiling import outside_graphs
 from hybrid_attention.couplings import COUPLINGS, WindowContentCouplings, build_couplings
 from hybrid_attention.energy import Pattern, PatternObserver
 from hybrid_attention.estimators import require_estimator
-from hybrid_attention.multihead import FieldAttention
+from hybrid_attention.field_attention import FieldAttention
 from hybrid_attention.readout import FREE_ENERGY, weighting
 from hybrid_attention.visibility import masked_probability
 from hybrid_attention.window_models import window_probability
@@ -55,6 +55,7 @@ class BoltzmannAttention(FieldAttention):
         estimator: how samples become values and gradients, a name in `hybrid_attention.estimators.ESTIMATORS`.
         independent_halves: take values from one half of the shots and gradients from the other.
         window: as for `MultiHeadAttention`; its slots are the spins.
+        field_limit: c, as for `FieldAttention`: fields become c tanh(h / c).
 
     Raises:
         ValueError: sizes that do not fit, an unknown name, shots below 2 (4 for two halves), a max_length or window
@@ -82,8 +83,9 @@ class BoltzmannAttention(FieldAttention):
         estimator: str = "covariance",
         independent_halves: bool = False,
         window: Window | None = None,
+        field_limit: float | None = None,
     ) -> None:
-        super().__init__(embed_dim, num_heads, max_length, position_bias, readout == FREE_ENERGY, window)
+        super().__init__(embed_dim, num_heads, max_length, position_bias, readout == FREE_ENERGY, window, field_limit)
         if couplings not in COUPLINGS:
             raise ValueError(f"couplings is {couplings!r}; use one of {', '.join(COUPLINGS)}")
         self.readout = weighting(readout)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from classical.sampler import Seed
 from hybrid_attention.energy import Pattern, PatternObserver
-from hybrid_attention.multihead import FieldAttention
+from hybrid_attention.field_attention import FieldAttention
 from hybrid_attention.readout import FREE_ENERGY, weighting
 from hybrid_attention.softmax import visible_softmax
 from hybrid_attention.windows import Window
@@ -23,6 +23,7 @@ class SoftmaxAttention(FieldAttention):
         position_bias: as for `MultiHeadAttention`.
         readout: "mean", which is the "sum" too as the weights sum to 1, or "free-energy".
         window: as for `MultiHeadAttention`.
+        field_limit: as for `FieldAttention`.
 
     Reference:
         A. Vaswani et al., "Attention is all you need", NeurIPS 2017.
@@ -36,9 +37,10 @@ class SoftmaxAttention(FieldAttention):
         position_bias: bool = False,
         readout: str = "mean",
         window: Window | None = None,
+        field_limit: float | None = None,
     ) -> None:
         weighting(readout)
-        super().__init__(embed_dim, num_heads, max_length, position_bias, readout == FREE_ENERGY, window)
+        super().__init__(embed_dim, num_heads, max_length, position_bias, readout == FREE_ENERGY, window, field_limit)
 
     def weigh(self, fields: Tensor, visible: Tensor | None, keys: Tensor, seed: Seed | None, first: int = 0) -> Tensor:
         """Softmax over the visible keys."""
@@ -55,6 +57,7 @@ class SigmoidAttention(FieldAttention):
         position_bias: as for `MultiHeadAttention`.
         readout: "mean", "sum" or "free-energy".
         window: as for `MultiHeadAttention`.
+        field_limit: as for `FieldAttention`.
     """
 
     def __init__(
@@ -65,8 +68,9 @@ class SigmoidAttention(FieldAttention):
         position_bias: bool = False,
         readout: str = "mean",
         window: Window | None = None,
+        field_limit: float | None = None,
     ) -> None:
-        super().__init__(embed_dim, num_heads, max_length, position_bias, readout == FREE_ENERGY, window)
+        super().__init__(embed_dim, num_heads, max_length, position_bias, readout == FREE_ENERGY, window, field_limit)
         self.readout = weighting(readout)
         self.pattern_observer: PatternObserver | None = None
 

@@ -72,6 +72,18 @@ def _input_error(error: ValueError, name: str, kind: type[Task]) -> InputError:
     return InputError(f"--task {name}: {message}")
 
 
+def _without_couplings(kind: type[SoftmaxAttention | SigmoidAttention], config: TrainConfig) -> MultiHeadAttention:
+    return kind(
+        config.dim,
+        config.heads,
+        config.length,
+        config.position_bias,
+        config.readout,
+        config.attention_window,
+        config.field_limit,
+    )
+
+
 ATTENTION: dict[str, Callable[[TrainConfig, Sampler, int], MultiHeadAttention]] = {
     "boltzmann": lambda config, sampler, layer: BoltzmannAttention(
         config.dim,
@@ -86,13 +98,10 @@ ATTENTION: dict[str, Callable[[TrainConfig, Sampler, int], MultiHeadAttention]] 
         estimator=config.estimator,
         independent_halves=config.independent_halves,
         window=config.attention_window,
+        field_limit=config.field_limit,
     ),
-    "softmax": lambda config, _, layer: SoftmaxAttention(
-        config.dim, config.heads, config.length, config.position_bias, config.readout, config.attention_window
-    ),
-    "sigmoid": lambda config, _, layer: SigmoidAttention(
-        config.dim, config.heads, config.length, config.position_bias, config.readout, config.attention_window
-    ),
+    "softmax": lambda config, _, layer: _without_couplings(SoftmaxAttention, config),
+    "sigmoid": lambda config, _, layer: _without_couplings(SigmoidAttention, config),
     "hopfield": lambda config, _, layer: HopfieldAttention(
         config.dim,
         config.heads,

@@ -54,6 +54,9 @@ class TrainConfig:
     """Where the couplings between attention decisions come from."""
     position_bias: bool = False
     """Add a learnable number to the field of every (head, query position, key position)."""
+    field_limit: float | None = None
+    """Limit c of the fields, which become c·tanh(h/c), so that none leaves the range of a device or of a schedule's
+    design. None by default."""
     readout: ReadoutName = "mean"
     """Average over the attended keys, their sum, or their free energy: between average and maximum by channel."""
     energy_loss: float = 0.0

@@ -13,8 +13,7 @@ from hybrid_attention.cache import Cache, KeyCache
 from hybrid_attention.free_energy import FreeEnergyRead
 from hybrid_attention.inputs import Inputs
 from hybrid_attention.nested import Padded, pad, require_plain, unpad
-from hybrid_attention.priors import MatrixPrior, Prior
-from hybrid_attention.window_prior import WindowPrior
+from hybrid_attention.priors import Prior
 from hybrid_attention.windows import Window, slot_scores
 
 
@@ -241,44 +240,3 @@ class MultiHeadAttention(nn.Module, ABC):
         bias = self.position_bias is not None
         sizes = f"{self.embed_dim}, num_heads={self.num_heads}, max_length={self.max_length}, position_bias={bias}"
         return sizes if self.window is None else f"{sizes}, window={self.window.size}+{self.window.global_keys}"
-
-
-class FieldAttention(MultiHeadAttention):
-    """Attention whose weights come from a field for every query and key.
-
-    h_ij = q_i · k_j / √d_head (+ position bias)
-    """
-
-    @abstractmethod
-    def weigh(self, fields: Tensor, visible: Tensor | None, keys: Tensor, seed: Seed | None, first: int = 0) -> Tensor:
-        """Numbers that multiply the values.
-
-        Args:
-            fields: h, (batch, heads, queries, keys); under a window, slots take the place of keys.
-            visible: bool, (batch or 1, heads or 1, queries, keys), or None where every key is.
-            keys: the keys' tokens, (batch, keys, embed_dim).
-            seed: fixes the samples, where there are any.
-            first: position of the first query.
-
-        Returns:
-            (batch, heads, queries, keys), zero at hidden keys.
-        """
-
-    def weights(self, inputs: Inputs, seed: Seed | None) -> Prior:
-        """Weights from the fields, (batch, heads, queries, keys)."""
-        if self.window is None:
-            fields = inputs.q @ inputs.k.transpose(-1, -2) * self.head_dim**-0.5
-        else:
-            fields = self._slot_scores(inputs, inputs.q, inputs.k) * self.head_dim**-0.5
-        bias = self._bias(inputs, fields.shape[-1])
-        if bias is not None:
-            fields = fields + bias
-        mask = inputs.mask(self.window)
-        if mask.addition is not None:
-            fields = fields + mask.addition
-        weights = self.weigh(fields, mask.visible, inputs.key, seed, inputs.first)
-        return (
-            MatrixPrior(weights)
-            if self.window is None or inputs.step is not None
-            else WindowPrior(weights, self.window)
-        )

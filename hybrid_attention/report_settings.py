@@ -28,6 +28,8 @@ def settings_in_words(config: TrainConfig, run: TrainedRun) -> list[tuple[str, s
         updates = HOPFIELD_UPDATES if config.hopfield_updates is None else config.hopfield_updates
         settings.append(("Updates", str(updates)))
     settings.append(("Position bias", "yes" if config.position_bias else "no"))
+    if config.field_limit is not None:
+        settings.append(("Field limit", f"{config.field_limit:g}"))
     if config.attention != "softmax" or config.readout == "free-energy":
         settings.append(("Read-out", config.readout))
     if config.energy_loss:

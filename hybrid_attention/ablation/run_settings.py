@@ -10,7 +10,7 @@ from typing import Any
 from classical import PerfectSamples, Sampler
 from hybrid_attention.ablation.arms import arm_settings
 from hybrid_attention.ablation.settings import PERFECT, SAMPLER_SETTINGS, AblationConfig
-from hybrid_attention.arms import LINEAR
+from hybrid_attention.arms import FIELDS, LINEAR
 from hybrid_attention.config import TrainConfig, absolute_noise
 from hybrid_attention.errors import InputError
 from hybrid_attention.flags import flag
@@ -24,7 +24,8 @@ def run_config(ablation: AblationConfig, task: str, length: int, arm: str, sampl
     """Settings of a run but for seed, learning rate and width.
 
     What all runs share is left out where it means nothing: an energy loss where the arm has none, updates for others
-    than Hopfield attention, windows for linear attention, a text or options for tasks that take none.
+    than Hopfield attention, a limit of fields where weights are not made of these, windows for linear attention, a text
+    or options for tasks that take none.
 
     Args:
         ablation: what the run belongs to.
@@ -46,6 +47,8 @@ def run_config(ablation: AblationConfig, task: str, length: int, arm: str, sampl
         "energy_loss": shared.energy_loss if "energy" in arm.split("+")[1:] else 0.0,
         "hopfield_updates": shared.hopfield_updates if attention == "hopfield" else None,
     }
+    if attention not in FIELDS:
+        own |= {"field_limit": None}
     if attention in LINEAR:
         own |= {"window": None, "global_keys": TrainConfig.global_keys}
     config = replace(shared, **own)

@@ -276,10 +276,16 @@ def test_all_arms_are_held_to_the_same_sequences(tmp_path: Path) -> None:
 
 
 def test_settings_of_one_arm_do_not_stop_the_others() -> None:
-    runs = replace(TINY, hopfield_updates=2, window=2, energy_loss=0.1)
+    runs = replace(TINY, hopfield_updates=2, window=2, energy_loss=0.1, field_limit=2.0)
     ablation = replace(SMALL, arms="softmax,hopfield,linear,position+energy", runs=runs).validate()
     found = {one.arm: one.cell(COMPARE, 0, 1e-3).train_config(ablation) for one in settings(ablation)}
     assert (found["hopfield"].hopfield_updates, found["softmax"].hopfield_updates) == (2, None)
+    assert [found[arm].field_limit for arm in ("position+energy", "softmax", "hopfield", "linear")] == [
+        2,
+        2,
+        None,
+        None,
+    ]
     assert (found["softmax"].window, found["linear"].window) == (2, None)
     assert (found["position+energy"].energy_loss, found["softmax"].energy_loss) == (0.1, 0.0)
 

@@ -158,6 +158,12 @@ def test_the_feed_forward_width():
         (["--hopfield-updates", "2"], "--hopfield-updates is 2; it goes with --attention hopfield"),
         (["--attention", "hopfield", "--hopfield-updates", "0"], "--hopfield-updates is 0; give at least 1"),
         (["--feed-forward", "0"], "--feed-forward is 0; give at least 1"),
+        (
+            ["--attention", "hopfield", "--field-limit", "2"],
+            "--field-limit is 2.0; --attention hopfield",
+        ),
+        (["--field-limit", "0"], "--field-limit is 0.0; give a positive number"),
+        (["--field-limit", "inf"], "--field-limit is inf; give a positive number"),
         (["--attention", "linear", "--energy-loss", "1"], "--energy-loss is 1.0;"),
         (["--attention", "hopfield", "--heads", "3"], "--dim is 32; make it a multiple of --heads 3"),
         (["--attention", "linear", "--sampler", "gibbs"], "--sampler is gibbs; only --attention boltzmann"),

@@ -19,6 +19,7 @@ OTHER = {
     "position_bias": True,
     "window": 5,
     "global_keys": 2,
+    "field_limit": 2.5,
     "readout": "sum",
     "energy_loss": 0.5,
     "sampler": "aer",
