@@ -40,7 +40,6 @@ def slot_mask(
     Raises:
         ValueError: as for `combine_masks`.
     """
-    positions = slot_positions(length, window, device)
     visible, addition = window.visible(length, device), None
     for queries, attn, padding in ((length, attn_mask, None), (1, None, key_padding_mask)):
         if attn is None and padding is None:
@@ -48,6 +47,7 @@ def slot_mask(
         given = combine_masks(
             attn, padding, False, batch=batch, heads=heads, queries=queries, keys=length, device=device, dtype=dtype
         )
+        positions = slot_positions(length, window, device)
         kept, added = (None if part is None else _in_slots(part, positions) for part in given)
         if kept is not None:
             visible = kept if visible is None else visible & kept
