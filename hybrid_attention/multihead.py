@@ -211,20 +211,17 @@ class MultiHeadAttention(nn.Module, ABC):
                 )
         if key.shape[1] != value.shape[1]:
             raise ValueError(f"key has length {key.shape[1]} and value {value.shape[1]}; they must be equal")
+        if self.window is not None and key.shape[1] != query.shape[1]:
+            raise ValueError(
+                f"key has length {key.shape[1]} and query {query.shape[1]}; a window needs as many keys as queries"
+            )
 
     def _slot_scores(self, inputs: Inputs, queries: Tensor, keys: Tensor) -> Tensor:
         """q · (k + r_s) in the slots of a window, (batch, heads, queries, slots)."""
         assert self.window is not None
         assert self.slot_keys is not None
-        if inputs.step is not None:
-            scores = queries @ keys.transpose(-1, -2)
-        else:
-            if queries.shape[2] != keys.shape[2]:
-                raise ValueError(
-                    f"key has length {keys.shape[2]} and query {queries.shape[2]}; a window needs as many keys as "
-                    "queries"
-                )
-            scores = slot_scores(queries, keys, self.window)
+        step = inputs.step is not None
+        scores = queries @ keys.transpose(-1, -2) if step else slot_scores(queries, keys, self.window)
         return scores + queries @ self.slot_keys[:, : scores.shape[-1]].to(queries.dtype).transpose(-1, -2)
 
     def _bias(self, inputs: Inputs, keys: int) -> Tensor | None:

@@ -277,8 +277,10 @@ def test_memory_and_work_do_not_grow_with_the_square_of_the_length():
 
 def test_what_a_window_does_not_take():
     module, x = windowed("softmax", Window(3)), tokens(2, 5)
-    with pytest.raises(ValueError, match="key has length 4 and query 5; a window needs"):
-        module(x, x[:, :4], x[:, :4])
+    for name in WINDOWED:  # with a mask too, whose shape is then not what is wrong
+        for masks in ({}, {"key_padding_mask": torch.zeros(2, 4, dtype=torch.bool)}):
+            with pytest.raises(ValueError, match="key has length 4 and query 5; a window needs"):
+                windowed(name, Window(3))(x, x[:, :4], x[:, :4], **masks)
     with pytest.raises(ValueError, match="window with its global keys is 30, but ExactSampler holds at most 25 spins"):
         BoltzmannAttention(DIM, HEADS, 8, window=Window(20, 10))
     assert isinstance(windowed("boltzmann", Window(2), couplings="content").couplings, WindowContentCouplings)
