@@ -18,7 +18,6 @@ from hybrid_attention.couplings import COUPLINGS, WindowContentCouplings, build_
 from hybrid_attention.energy import Pattern, PatternObserver
 from hybrid_attention.estimators import require_estimator
 from hybrid_attention.field_attention import FieldAttention
-from hybrid_attention.readout import FREE_ENERGY, weighting
 from hybrid_attention.visibility import masked_probability
 from hybrid_attention.window_models import window_probability
 from hybrid_attention.windows import Window
@@ -85,10 +84,9 @@ class BoltzmannAttention(FieldAttention):
         window: Window | None = None,
         field_limit: float | None = None,
     ) -> None:
-        super().__init__(embed_dim, num_heads, max_length, position_bias, readout == FREE_ENERGY, window, field_limit)
+        super().__init__(embed_dim, num_heads, max_length, position_bias, readout, window, field_limit)
         if couplings not in COUPLINGS:
             raise ValueError(f"couplings is {couplings!r}; use one of {', '.join(COUPLINGS)}")
-        self.readout = weighting(readout)
         require_shots(shots, least=2)
         self.sampler: Sampler = ExactSampler() if sampler is None else sampler
         spins = max_length if window is None else window.slots

@@ -8,9 +8,7 @@ from torch import Tensor
 from classical.sampler import Seed
 from hybrid_attention.energy import Pattern, PatternObserver
 from hybrid_attention.field_attention import FieldAttention
-from hybrid_attention.readout import FREE_ENERGY, weighting
 from hybrid_attention.softmax import visible_softmax
-from hybrid_attention.windows import Window
 
 
 class SoftmaxAttention(FieldAttention):
@@ -28,19 +26,6 @@ class SoftmaxAttention(FieldAttention):
     Reference:
         A. Vaswani et al., "Attention is all you need", NeurIPS 2017.
     """
-
-    def __init__(
-        self,
-        embed_dim: int,
-        num_heads: int,
-        max_length: int,
-        position_bias: bool = False,
-        readout: str = "mean",
-        window: Window | None = None,
-        field_limit: float | None = None,
-    ) -> None:
-        weighting(readout)
-        super().__init__(embed_dim, num_heads, max_length, position_bias, readout == FREE_ENERGY, window, field_limit)
 
     def weigh(self, fields: Tensor, visible: Tensor | None, keys: Tensor, seed: Seed | None, first: int = 0) -> Tensor:
         """Softmax over the visible keys."""
@@ -60,19 +45,7 @@ class SigmoidAttention(FieldAttention):
         field_limit: as for `FieldAttention`.
     """
 
-    def __init__(
-        self,
-        embed_dim: int,
-        num_heads: int,
-        max_length: int,
-        position_bias: bool = False,
-        readout: str = "mean",
-        window: Window | None = None,
-        field_limit: float | None = None,
-    ) -> None:
-        super().__init__(embed_dim, num_heads, max_length, position_bias, readout == FREE_ENERGY, window, field_limit)
-        self.readout = weighting(readout)
-        self.pattern_observer: PatternObserver | None = None
+    pattern_observer: PatternObserver | None = None
 
     def weigh(self, fields: Tensor, visible: Tensor | None, keys: Tensor, seed: Seed | None, first: int = 0) -> Tensor:
         """σ(2h) at the visible keys, read out, in at least float32."""

@@ -12,6 +12,7 @@ from classical.sampler import Seed
 from hybrid_attention.inputs import Inputs
 from hybrid_attention.multihead import MultiHeadAttention
 from hybrid_attention.priors import MatrixPrior, Prior
+from hybrid_attention.readout import FREE_ENERGY, weighting
 from hybrid_attention.window_prior import WindowPrior
 from hybrid_attention.windows import Window
 
@@ -26,13 +27,13 @@ class FieldAttention(MultiHeadAttention):
         num_heads: as for `MultiHeadAttention`.
         max_length: as for `MultiHeadAttention`.
         position_bias: as for `MultiHeadAttention`.
-        free_energy: as for `MultiHeadAttention`.
+        readout: "mean", "sum" or "free-energy": what becomes of the weights (`hybrid_attention.readout`).
         window: as for `MultiHeadAttention`.
         field_limit: c, which no field passes: devices have ranges, and designed schedules are for fields within some.
             What masks add comes on top.
 
     Raises:
-        ValueError: as for `MultiHeadAttention`, or a limit that is not positive and finite.
+        ValueError: as for `MultiHeadAttention`, an unknown readout, or a limit that is not positive and finite.
 
     Reference:
         I. Bello, H. Pham, Q. V. Le, M. Norouzi and S. Bengio, arXiv:1611.09940 (2016), for limited logits.
@@ -44,11 +45,12 @@ class FieldAttention(MultiHeadAttention):
         num_heads: int,
         max_length: int,
         position_bias: bool = False,
-        free_energy: bool = False,
+        readout: str = "mean",
         window: Window | None = None,
         field_limit: float | None = None,
     ) -> None:
-        super().__init__(embed_dim, num_heads, max_length, position_bias, free_energy, window)
+        super().__init__(embed_dim, num_heads, max_length, position_bias, readout == FREE_ENERGY, window)
+        self.readout = weighting(readout)
         if field_limit is not None and not (math.isfinite(field_limit) and field_limit > 0):
             raise ValueError(f"field_limit is {field_limit}; it must be positive and finite")
         self.field_limit = field_limit
