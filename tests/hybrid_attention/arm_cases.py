@@ -1,5 +1,6 @@
 """Attention of every kind with random parameters in float64, tokens, and masks, for tests of the arms."""
 
+import pytest
 import torch
 
 from hybrid_attention import BoltzmannAttention, SigmoidAttention, SoftmaxAttention
@@ -42,3 +43,18 @@ def padding(batch=2, length=5):
     mask = torch.zeros(batch, length, dtype=torch.bool)
     mask[0, -2:], mask[1, 0], mask[1, 2] = True, True, True
     return mask
+
+
+def assert_gradient(loss, parameter, every):
+    """Every `every`-th entry of a parameter's gradient against central differences of the loss."""
+    loss().backward()
+    flat, step, compared = parameter.data.view(-1), 1e-6, 0
+    for index in range(0, len(flat), every):
+        kept, ends = float(flat[index]), []
+        for sign in (1, -1):
+            flat[index] = kept + sign * step
+            ends.append(float(loss().detach()))
+        flat[index] = kept
+        assert parameter.grad.view(-1)[index] == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-6, abs=1e-8)
+        compared += 1
+    assert compared > 1

@@ -3,11 +3,18 @@
 import enumeration
 import pytest
 import torch
-from arm_cases import DIM, HEADS, build, normal, tokens
+from arm_cases import HEADS, build, normal, tokens
 from drop_in_cases import encoder_layer
-from injected_samplers import LawSampler, PerfectSampler
+from injected_samplers import PerfectSampler
 from torch import nn
-from window_cases import WINDOWED, copy_parameters, coupling_of, dense_fields, windowed
+from window_cases import (
+    WINDOWED,
+    assert_samplers_get_the_same_models,
+    copy_parameters,
+    coupling_of,
+    dense_fields,
+    windowed,
+)
 
 from hybrid_attention.couplings import COUPLINGS
 from hybrid_attention.hopfield import hopfield_fixed_points
@@ -108,16 +115,7 @@ def test_a_window_as_long_as_the_sequence_is_ordinary_causal_attention(kind, nam
 @pytest.mark.parametrize("couplings", COUPLINGS)
 @pytest.mark.parametrize("kind", ["padding", "left padding", "both"])
 def test_samplers_get_the_same_models(kind, couplings):
-    window = Window(3, 1)
-    exact = windowed("boltzmann", window, couplings=couplings)
-    sampled = windowed("boltzmann", window, couplings=couplings, sampler=LawSampler())
-    x, upstream = tokens(2, LENGTH), normal(2, LENGTH, DIM, seed=9)
-    got, expected = sampled(x, seed=1, **MASKS[kind])[0], exact(x, **MASKS[kind])[0]
-    torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-11)
-    (got * upstream).sum().backward()
-    (expected * upstream).sum().backward()
-    for own, other in zip(sampled.parameters(), exact.parameters(), strict=True):
-        torch.testing.assert_close(own.grad, other.grad, rtol=1e-8, atol=1e-10)
+    assert_samplers_get_the_same_models(Window(3, 1), LENGTH, couplings, **MASKS[kind])
 
 
 def test_padding_behind_a_sequence_changes_neither_it_nor_its_samples():

@@ -3,9 +3,18 @@
 import enumeration
 import pytest
 import torch
-from arm_cases import DIM, HEADS, build, normal, tokens
-from injected_samplers import LawSampler, PerfectSampler
-from window_cases import WINDOWED, copy_parameters, coupling_of, dense_fields, projected, slot_of, windowed
+from arm_cases import DIM, HEADS, assert_gradient, build, normal, tokens
+from injected_samplers import PerfectSampler
+from window_cases import (
+    WINDOWED,
+    assert_samplers_get_the_same_models,
+    copy_parameters,
+    coupling_of,
+    dense_fields,
+    projected,
+    slot_of,
+    windowed,
+)
 
 from hybrid_attention import BoltzmannAttention
 from hybrid_attention.couplings import WindowContentCouplings, WindowRelativeCouplings
@@ -198,17 +207,7 @@ def test_the_free_energy_read_takes_one_value_of_each_slot():
 
 @pytest.mark.parametrize("couplings", COUPLINGS)
 def test_samplers_get_the_same_models_without_the_empty_slots(couplings):
-    """A sampler that gives every configuration its probability has no noise to hide a wrong model."""
-    window = Window(3, 1)
-    exact = windowed("boltzmann", window, couplings=couplings)
-    sampled = windowed("boltzmann", window, couplings=couplings, sampler=LawSampler())
-    x, upstream = tokens(2, LENGTH), normal(2, LENGTH, DIM, seed=9)
-    got, expected = sampled(x, seed=1)[0], exact(x)[0]
-    torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-11)
-    (got * upstream).sum().backward()
-    (expected * upstream).sum().backward()
-    for own, other in zip(sampled.parameters(), exact.parameters(), strict=True):
-        torch.testing.assert_close(own.grad, other.grad, rtol=1e-8, atol=1e-10)
+    assert_samplers_get_the_same_models(Window(3, 1), LENGTH, couplings)
 
 
 def test_samples_of_a_query_do_not_depend_on_what_is_solved_beside_it():
@@ -225,15 +224,7 @@ def test_gradients_of_the_couplings(couplings):
     module = windowed("boltzmann", Window(3, 1), couplings=couplings)
     x, upstream = tokens(1, 6), normal(1, 6, DIM, seed=9)
     parameter = module.couplings.values if couplings == "position" else module.couplings.second.weight
-    (module(x)[0] * upstream).sum().backward()
-    flat, step = parameter.data.view(-1), 1e-6
-    for index in range(0, len(flat), 5):
-        kept, ends = float(flat[index]), []
-        for sign in (1, -1):
-            flat[index] = kept + sign * step
-            ends.append(float((module(x)[0].detach() * upstream).sum()))
-        flat[index] = kept
-        assert parameter.grad.view(-1)[index] == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-6, abs=1e-8)
+    assert_gradient(lambda: (module(x)[0] * upstream).sum(), parameter, every=5)
 
 
 @pytest.mark.parametrize("couplings", ["position", "content"])

@@ -1,7 +1,8 @@
 """Windowed attention with random parameters, and the same thing written out with dense matrices."""
 
 import torch
-from arm_cases import ARMS, DIM, HEADS, normal
+from arm_cases import ARMS, DIM, HEADS, normal, tokens
+from injected_samplers import LawSampler
 
 from hybrid_attention.windows import Window
 
@@ -75,3 +76,16 @@ def copy_parameters(ordinary, inside):
     assert set(missing.missing_keys) <= {"slot_keys", "position_bias", "couplings.values"}
     if "couplings.values" in ordinary.state_dict() and ordinary.coupling_kind == "relative":
         inside.couplings.values.data.copy_(ordinary.couplings.values)
+
+
+def assert_samplers_get_the_same_models(window, length, couplings, **masks):
+    """A sampler that gives every configuration its probability has no noise to hide a wrong model."""
+    exact = windowed("boltzmann", window, couplings=couplings)
+    sampled = windowed("boltzmann", window, couplings=couplings, sampler=LawSampler())
+    x, upstream = tokens(2, length), normal(2, length, DIM, seed=9)
+    got, expected = sampled(x, seed=1, **masks)[0], exact(x, **masks)[0]
+    torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-11)
+    (got * upstream).sum().backward()
+    (expected * upstream).sum().backward()
+    for own, other in zip(sampled.parameters(), exact.parameters(), strict=True):
+        torch.testing.assert_close(own.grad, other.grad, rtol=1e-8, atol=1e-10)
