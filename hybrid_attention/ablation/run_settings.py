@@ -53,9 +53,9 @@ def run_config(ablation: AblationConfig, task: str, length: int, arm: str, sampl
         own |= {"window": None, "global_keys": TrainConfig.global_keys}
     config = replace(shared, **own)
     name, given = sampler_settings(sampler)
-    arguments = [] if name == PERFECT else [f"--sampler={name}", *(f"{flag(key)}={given[key]}" for key in given)]
+    arguments = [f"{flag(key)}={given[key]}" for key in given]
     try:
-        return parse_config(arguments, config)
+        return parse_config(arguments if name == PERFECT else [f"--sampler={name}", *arguments], config)
     except InputError as error:
         raise InputError(f"--samplers has {sampler!r}: {error}") from None
 
@@ -66,7 +66,7 @@ def unnamed_sampler(sampler: str) -> Sampler | None:
     Args:
         sampler: as in --samplers.
     """
-    return PerfectSamples() if sampler == PERFECT else None
+    return PerfectSamples() if sampler_settings(sampler)[0] == PERFECT else None
 
 
 def sampler_settings(sampler: str) -> tuple[str, dict[str, str]]:
@@ -79,14 +79,14 @@ def sampler_settings(sampler: str) -> tuple[str, dict[str, str]]:
         InputError: something that is not written so, or a setting that is not a sampler's.
     """
     name, *given = _BEFORE_A_SETTING.split(sampler)
+    known = ("estimator",) if name == PERFECT else SAMPLER_SETTINGS
     found: dict[str, str] = {}
     for setting in given:
         key, _, value = setting.partition("=")
         field = key.replace("-", "_")
-        if field not in SAMPLER_SETTINGS or field in found or not value or name == PERFECT:
-            known = ", ".join(one.replace("_", "-") for one in SAMPLER_SETTINGS)
-            none = f"{PERFECT} has none; " if name == PERFECT else ""
-            raise InputError(f"--samplers has {sampler!r}; {none}settings are, each once: {known}")
+        if field not in known or field in found or not value:
+            names = ", ".join(one.replace("_", "-") for one in known)
+            raise InputError(f"--samplers has {sampler!r}; settings of {name} are, each once: {names}")
         found[field] = value
     if "/" in name:
         raise InputError(f"--samplers has {sampler!r}; write NAME/setting=value, as gibbs/burn-in=10")

@@ -102,6 +102,16 @@ def test_arms_without_spins_have_one_sampler() -> None:
     assert (config.sampler, config.burn_in) == ("gibbs", 3)
 
 
+def test_estimators_of_perfect_samples_are_compared(tmp_path: Path) -> None:
+    names = ("exact", "exact-samples", "exact-samples/estimator=callen")
+    ablation = replace(SMALL, arms="position+bias", samplers=",".join(names), seeds=1)
+    run_ablation(ablation, AblationFolder(tmp_path), progress=False)
+    table = pd.read_parquet(AblationFolder(tmp_path).results)
+    assert tuple(table["sampler"]) == names
+    assert table["loss"].nunique() == 3
+    assert set(table["evaluated_by"]) == {"exact"}
+
+
 def test_the_rate_of_the_smallest_mean_loss_is_chosen() -> None:
     ablation = replace(SMALL, rates="1e-3,6e-3", tuning_seeds=2, lengths="4,6", tuning_lengths="4").validate()
     found = settings(ablation)
@@ -345,6 +355,7 @@ def test_the_command_from_start_to_report(tmp_path: Path, capsys: pytest.Capture
         (["--samplers", "gibbs/burn-in"], "--samplers has 'gibbs/burn-in'"),
         (["--samplers", "gibbs/length=6"], "--samplers has 'gibbs/length=6'"),
         (["--samplers", "exact-samples/shots=8"], "--samplers has 'exact-samples/shots=8'"),
+        (["--samplers", "exact-samples/polish=1"], "settings of exact-samples are, each once: estimator"),
         (["--samplers", '"gibbs'], "--samplers"),
         (["--samplers", "gibbs", "--estimator", "adjoint"], "--estimator adjoint"),
         (["--samplers", "gibbs", "--burn-in", "5"], "--burn-in is 5; use --samplers"),
