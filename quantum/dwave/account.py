@@ -9,11 +9,12 @@ from quantum.dwave.connection import Connection
 from quantum.dwave.credentials import ENVIRONMENT, open_client, scrubbed
 from quantum.dwave.decode import require_whole
 from quantum.dwave.solver_limits import SolverLimits
-from quantum.jobs.driver import Terms, resume
+from quantum.jobs.driver import resume
 from quantum.jobs.errors import QPUError
 from quantum.jobs.journal import Journal
 from quantum.jobs.records import Job
 from quantum.jobs.service import Answer, Request
+from quantum.jobs.terms import Terms
 
 
 def list_solvers(client: Any = None) -> list[dict[str, Any]]:

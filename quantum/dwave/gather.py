@@ -11,7 +11,7 @@ from classical.samples import Samples
 from quantum.dwave.batch import Packed
 from quantum.dwave.decode import Readout
 from quantum.dwave.fields import Fields
-from quantum.jobs.driver import Result
+from quantum.jobs.terms import Result
 
 
 def gathered(

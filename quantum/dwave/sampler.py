@@ -35,10 +35,11 @@ from quantum.dwave.gather import gathered
 from quantum.dwave.placement import Placement
 from quantum.dwave.precision import CONTROL_ERROR, programmed_values, warn_where_drowned, warn_where_unpolarised
 from quantum.dwave.solver_limits import SolverLimits
-from quantum.jobs.driver import IN_FLIGHT, Result, Terms, run
+from quantum.jobs.driver import run
 from quantum.jobs.estimate import Estimate
 from quantum.jobs.journal import Journal, passing_journal
 from quantum.jobs.service import Answer, Request, Service
+from quantum.jobs.terms import IN_FLIGHT, Result, Terms
 from quantum.schedule import AnnealSchedule
 
 FLUX_BIAS = 0.005

@@ -8,11 +8,12 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from quantum.jobs.driver import Terms, resume
+from quantum.jobs.driver import resume
 from quantum.jobs.errors import AnswerError, QPUError
 from quantum.jobs.journal import Journal
 from quantum.jobs.records import Job
 from quantum.jobs.service import Answer, Request
+from quantum.jobs.terms import Terms
 
 PLACES = "QISKIT_IBM_TOKEN (with QISKIT_IBM_INSTANCE, if wanted) and in ~/.qiskit/qiskit-ibm.json"
 """Where IBM's client looks for an account."""

@@ -13,7 +13,7 @@ from classical.ising import IsingModel
 from classical.samples import Samples
 from quantum.ibm.answer import Bits
 from quantum.ibm.batch import Part
-from quantum.jobs.driver import Result
+from quantum.jobs.terms import Result
 
 
 def gathered(results: Sequence[Result[list[Bits]]], parts: Sequence[Part], model: IsingModel, shots: int) -> Samples:

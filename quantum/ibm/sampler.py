@@ -20,10 +20,11 @@ from quantum.ibm.circuits import Circuits
 from quantum.ibm.gather import gathered
 from quantum.ibm.options import Options
 from quantum.ibm.payload import Payload, Primitive
-from quantum.jobs.driver import Terms, run
+from quantum.jobs.driver import run
 from quantum.jobs.estimate import Estimate
 from quantum.jobs.journal import Journal, passing_journal
 from quantum.jobs.service import Answer, Request
+from quantum.jobs.terms import Terms
 from quantum.schedule import AnnealSchedule
 
 SETTLE = 30.0

@@ -25,10 +25,11 @@ from quantum.dwave.encode import Run, Submission, encode
 from quantum.dwave.layout import lay_out
 from quantum.dwave.schedule_table import GENERIC_TABLE, ScheduleTable
 from quantum.dwave.solver_limits import SolverLimits
-from quantum.jobs.driver import Terms, run
+from quantum.jobs.driver import run
 from quantum.jobs.errors import BudgetError, JobError, RejectedError
 from quantum.jobs.journal import Journal
 from quantum.jobs.service import Request
+from quantum.jobs.terms import Terms
 from quantum.response import response
 from tests.dwave import dense_anneal
 from tests.statistics import chi_squared_p

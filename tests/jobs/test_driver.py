@@ -24,8 +24,10 @@ from quantum.jobs import (
     QPUError,
     RejectedError,
 )
-from quantum.jobs.driver import DuplicateWarning, Result, Terms, resume, run
+from quantum.jobs.driver import resume, run
 from quantum.jobs.service import Answer, Request
+from quantum.jobs.terms import Result, Terms
+from quantum.jobs.work import DuplicateWarning
 from tests.jobs.double import ESTIMATE, Cloud, Crash, Double, Post, digest, read, request, requests
 from tests.jobs.processes import CONTEXT
 
