@@ -290,15 +290,19 @@ def read_toml(path: Path, argument: str = "") -> dict[str, Any]:
     return values
 
 
-def as_arguments(values: dict[str, Any]) -> list[str]:
+def as_arguments(values: dict[str, Any], kind: type[Any] = TrainConfig) -> list[str]:
     """Configuration values as command-line arguments, so that one parser checks both.
 
     Args:
         values: by field name.
+        kind: dataclass that has the fields.
+
+    Raises:
+        InputError: anything but true or false for a field that is one of them.
     """
     arguments: list[str] = []
     for key, value in values.items():
-        if isinstance(getattr(TrainConfig, key), bool):
+        if isinstance(getattr(kind, key, None), bool):
             require(isinstance(value, bool), key, repr(value), "give true or false")
             arguments.append(flag(key) if value else "--no-" + flag(key)[2:])
         else:

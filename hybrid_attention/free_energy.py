@@ -24,7 +24,8 @@ def free_energy(prior: Prior, values: Tensor, beta: Tensor) -> tuple[Tensor, Ten
     below by at most −log(α of the maximum)/b. The weights are normalized here.
 
     Both take one pass of the prior wherever b (max v − min v) is below 60 (float32) or 600 (float64): they are linear
-    in the weights, so a recurrence stays one. Beyond, `Prior.log_mix` gives every query a reference of its own.
+    in the weights, so a recurrence stays one. In channels beyond, and in these alone, `Prior.log_mix` gives every query
+    a reference of its own.
 
     Args:
         prior: the weights α.
@@ -41,24 +42,20 @@ def free_energy(prior: Prior, values: Tensor, beta: Tensor) -> tuple[Tensor, Ten
     # no result depends on the reference, so that none needs its derivative
     top, bottom = values.detach().amax(-2, keepdim=True), values.detach().amin(-2, keepdim=True)
     spread = beta.detach() * (top - bottom)
+    narrow, wide = spread <= _NARROW, spread > _WIDEST[values.dtype]
+    exponents = (beta * (values - top)).masked_fill(wide, 0.0)
+    powers = torch.where(narrow, exponents.expm1(), exponents.exp())
     one = values.new_ones(*values.shape[:-1], 1)
-    if bool((spread <= _WIDEST[values.dtype]).all()):
-        exponents = beta * (values - top)
-        narrow = spread <= _NARROW
-        powers = torch.where(narrow, exponents.expm1(), exponents.exp())
-        mean, power, total = prior.mix(torch.cat([values, powers, one], -1)).split([channels, channels, 1], -1)
-        none = total == 0
-        scale = total.masked_fill(none, 1.0)
-        mean, power = mean / scale, power / scale
-        # each logarithm sees only what it may: a discarded NaN would still spoil the gradient
-        near = torch.where(narrow, power, 0.0).log1p()
-        far = torch.where(narrow | none, 1.0, power).log()
-        free = top + torch.where(narrow, near, far) / beta
-    else:
-        mean, total = prior.mix(torch.cat([values, one], -1)).split([channels, 1], -1)
-        none = total == 0
-        mean = mean / total.masked_fill(none, 1.0)
-        free = prior.log_mix(values, beta)
+    mean, power, total = prior.mix(torch.cat([values, powers, one], -1)).split([channels, channels, 1], -1)
+    none = total == 0
+    scale = total.masked_fill(none, 1.0)
+    mean, power = mean / scale, power / scale
+    # each logarithm sees only what it may: a discarded NaN would still spoil the gradient
+    near = torch.where(narrow, power, 0.0).log1p()
+    far = torch.where(narrow | none, 1.0, power).log()
+    free = top + torch.where(narrow, near, far) / beta
+    if bool(wide.any()):
+        free = torch.where(wide, prior.log_mix(values, beta), free)
     return mean.masked_fill(none, 0.0), free.masked_fill(none, 0.0)
 
 

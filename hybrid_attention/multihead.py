@@ -37,7 +37,7 @@ class MultiHeadAttention(nn.Module, ABC):
             learnable vector r_s, 0 at the start, and the key in it counts as k + r_s.
 
     Raises:
-        ValueError: sizes that are not positive or do not divide.
+        ValueError: sizes that are not positive or do not divide, or a window that is none.
 
     Reference:
         P. Shaw, J. Uszkoreit and A. Vaswani, NAACL 2018, arXiv:1803.02155, for r_s.
@@ -60,6 +60,8 @@ class MultiHeadAttention(nn.Module, ABC):
         for name, value in (("embed_dim", embed_dim), ("num_heads", num_heads), ("max_length", max_length)):
             if value < 1:
                 raise ValueError(f"{name} is {value}; it must be at least 1")
+        if not (window is None or isinstance(window, Window)):
+            raise ValueError(f"window is {window!r}; give a Window, as Window(16), or None")
         if embed_dim % num_heads:
             raise ValueError(f"embed_dim is {embed_dim} and num_heads {num_heads}; num_heads must divide embed_dim")
         self.embed_dim, self.num_heads, self.max_length = embed_dim, num_heads, max_length

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -69,6 +70,28 @@ def parse_config(arguments: Sequence[str], default: TrainConfig | None = None) -
     """
     config: TrainConfig = parse(TrainConfig, arguments, default=default or TrainConfig())
     return config
+
+
+def record_from(path: Path, kind: type[T], named: str) -> T:
+    """Read a record of settings; the flags' own parser checks every value.
+
+    Args:
+        path: TOML, with those settings that are of training runs in a table `runs`.
+        kind: dataclass of the settings.
+        named: whose record it is, for errors.
+
+    Raises:
+        InputError: no such file, or one that is not such a record.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        runs = values.pop("runs", {})
+        if not isinstance(runs, dict):
+            raise InputError(f"runs is {runs!r}; it is a table")
+        record: T = parse(kind, [*as_arguments(values, kind), *as_arguments(runs)])
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, InputError) as error:
+        raise InputError(f"{path} is not {named}'s record ({error}); give the folder of {named}") from None
+    return record
 
 
 def _one_line(box: str) -> str:

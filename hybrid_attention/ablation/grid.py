@@ -111,8 +111,9 @@ def settings(ablation: AblationConfig) -> list[Setting]:
     for task, length in product(ablation.task_list, ablation.length_list):
         arms = {arm: run_config(ablation, task, length, arm, EXACT) for arm in ablation.arms_at(length)}
         with _told(f"{task}, length {length}"):
-            for config in arms.values():
-                config.validate()
+            for arm, config in arms.items():
+                with _told(arm):
+                    config.validate()
             data = build_task(next(iter(arms.values())))
             widths = _widths(arms, data) if ablation.match else dict.fromkeys(arms, ablation.runs.feed_forward)
         for arm in arms:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import tomllib
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from hybrid_attention.config import LARGEST_SEED, NOT_SETTINGS, TrainConfig
 from hybrid_attention.errors import InputError
 from hybrid_attention.files import write_text
 from hybrid_attention.flags import flag, require
+from hybrid_attention.parse import record_from
 
 PERFECT = "exact-samples"
 """Independent samples of the Boltzmann law: what an ideal device would give, at as many shots."""
@@ -113,13 +113,15 @@ class AblationConfig:
         require(not (self.match and self.runs.feed_forward), "feed_forward", self.runs.feed_forward, "add --no-match")
         for arm in self.arm_list:
             arm_settings(arm)
+            missing = all(arm not in self.arms_at(length) for length in self.length_list)
+            require(not missing, "limits", repr(self.limits), f"{arm} takes part at none of the lengths; leave it out")
         for name in self.reference_list:
             fix = f"use arms that are compared: {', '.join(self.arm_list)}"
             require(name in self.arm_list, "against", repr(name), fix)
         for name in self.reference_list:
-            missing = next((length for length in self.length_list if name not in self.arms_at(length)), None)
+            lacked = next((length for length in self.length_list if name not in self.arms_at(length)), None)
             require(
-                missing is None, "limits", repr(self.limits), f"{name}, which others are compared with, lacks {missing}"
+                lacked is None, "limits", repr(self.limits), f"{name}, which others are compared with, lacks {lacked}"
             )
         for length in self.tuning_length_list:
             fix = f"use lengths that are compared: {self.lengths}"
@@ -231,11 +233,7 @@ class AblationConfig:
         Raises:
             InputError: no such file, or one that is not an ablation's.
         """
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-            return cls(**{**values, "runs": TrainConfig(**values.get("runs", {}))})
-        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError) as error:
-            raise InputError(f"{path} is not an ablation's record ({error}); give the folder of an ablation") from None
+        return record_from(path, cls, "an ablation")
 
 
 def changed_settings(before: AblationConfig, after: AblationConfig) -> dict[str, tuple[Any, Any]]:

@@ -85,7 +85,13 @@ class AblationFolder:
         if self.settings.is_file():
             if not resume:
                 raise InputError(f"--out {self.path} already has an ablation; add --resume, or choose another folder")
-            changed = changed_settings(AblationConfig.load(self.settings), ablation)
+            kept = AblationConfig.load(self.settings)
+            if ablation.seeds < kept.seeds:
+                raise InputError(
+                    f"--seeds is {ablation.seeds}, but --out {self.path} holds an ablation of {kept.seeds}; "
+                    f"give at least {kept.seeds}, or leave it out"
+                )
+            changed = changed_settings(kept, ablation)
             if changed:
                 listed = ", ".join(f"{flag(name)} ({own} → {new})" for name, (own, new) in changed.items())
                 raise InputError(

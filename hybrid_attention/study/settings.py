@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -17,6 +16,7 @@ from hybrid_attention.config import LARGEST_SEED, NOT_SETTINGS, PRESET, absolute
 from hybrid_attention.errors import InputError
 from hybrid_attention.files import write_text
 from hybrid_attention.flags import flag
+from hybrid_attention.parse import record_from
 from hybrid_attention.qpu_settings import ANNEALERS, FITTED, QPUS
 from hybrid_attention.tasks.registry import BUILT_IN, task_class
 from quantum.calibration import CALIBRATIONS
@@ -273,11 +273,7 @@ class StudyConfig:
         Raises:
             InputError: no such file, or one that is not a study's.
         """
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-            return cls(**values)
-        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError) as error:
-            raise InputError(f"{path} is not a study's record ({error}); give the folder of a study") from None
+        return record_from(path, cls, "a study")
 
 
 def changed_settings(before: StudyConfig, after: StudyConfig) -> dict[str, tuple[Any, Any]]:

@@ -320,6 +320,40 @@ def test_workers_give_the_rows_of_one_process(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(one, two)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "named"),
+    [
+        ('lengths = "4"', "lengths = [4, 5]", "--lengths is '[4, 5]'"),
+        ("seeds = 2", 'seeds = "two"', "seeds"),
+        ("seeds = 2", "seeds = 2\ncolour = 3", "colour"),
+        ("steps = 3", "steps = 2.5", "steps"),
+        ("match = true", "match = 3", "--match is 3"),
+        ("[runs]", "runs = 3\n[other]", "runs is 3"),
+        ("[runs]", "[runs", "is not an ablation's record"),
+    ],
+)
+def test_a_record_that_was_edited_is_checked(
+    before: str, after: str, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    SMALL.save(tmp_path / "ablation.toml")
+    assert AblationConfig.load(tmp_path / "ablation.toml") == SMALL
+    text = (tmp_path / "ablation.toml").read_text(encoding="utf-8")
+    assert before in text
+    (tmp_path / "ablation.toml").write_text(text.replace(before, after), encoding="utf-8")
+    assert main(["ablate", "--out", str(tmp_path), "--resume", "--workers", "0"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert named in error
+
+
+def test_a_resumed_ablation_keeps_its_seeds(tmp_path: Path) -> None:
+    folder = AblationFolder(tmp_path)
+    run_ablation(SMALL, folder, progress=False, work=invented)
+    with pytest.raises(InputError, match=r"--seeds is 1, but .* of 2; give at least 2"):
+        run_ablation(replace(SMALL, seeds=1), folder, resume=True, progress=False, work=invented)
+    assert len(pd.read_parquet(folder.results)) == 4
+
+
 FLAGS = ["--steps", "3", "--batch", "4", "--dim", "8", "--heads", "2", "--eval-sequences", "8"]
 
 
@@ -376,6 +410,8 @@ def test_the_command_from_start_to_report(tmp_path: Path, capsys: pytest.Capture
         (["--arms", "position+energy"], "--energy-loss is 0"),
         (["--feed-forward", "16"], "--feed-forward is 16"),
         (["--resume"], "no ablation to resume"),
+        (["--limits", "position=4", "--arms", "softmax,position"], "position takes part at none of the lengths"),
+        (["--arms", "linear+bias"], "linear+bias"),
     ],
 )
 def test_wrong_input_is_one_line(

@@ -274,5 +274,8 @@ def test_what_a_window_does_not_take():
                 windowed(name, Window(3))(x, x[:, :4], x[:, :4], **masks)
     with pytest.raises(ValueError, match="window with its global keys is 30, but ExactSampler holds at most 25 spins"):
         BoltzmannAttention(DIM, HEADS, 8, window=Window(20, 10))
+    for name in WINDOWED:
+        with pytest.raises(ValueError, match=r"window is 30; give a Window, as Window\(16\)"):
+            build(name, window=30)
     assert isinstance(windowed("boltzmann", Window(2), couplings="content").couplings, WindowContentCouplings)
     assert "window=3+0" in repr(module)
