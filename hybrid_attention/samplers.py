@@ -163,9 +163,9 @@ def _too_many(config: TrainConfig, held: int) -> str:
     holds = f"--sampler {config.sampler} holds at most {held} spins"
     exact = ExactSampler().max_spins
     if config.window is None:
-        longest = task_class(config.task).longest_length(held)
+        shorter = f"--length {task_class(config.task).longest_length(held)} or less, or --window {held} or less"
         other = "" if config.sampler == "exact" else ", or --sampler exact"
-        return f"--length is {config.length}, but {holds}; use --length {longest} or less{other}"
+        return f"--length is {config.length}, but {holds}; use {shorter}{other}"
     many = "gibbs or mean-field" if config.sampler == "exact" or config.spins > exact else "exact"
     if config.window > held:
         shorter = f"use --window {held} or less"

@@ -24,8 +24,8 @@ def run_config(ablation: AblationConfig, task: str, length: int, arm: str, sampl
     """Settings of a run but for seed, learning rate and width.
 
     What all runs share is left out where it means nothing: an energy loss where the arm has none, updates for others
-    than Hopfield attention, a limit of fields where weights are not made of these, windows for linear attention, a text
-    or options for tasks that take none.
+    than Hopfield attention, a rate of couplings where there are none, a limit of fields where weights are not made of
+    these, windows for linear attention, a text or options for tasks that take none.
 
     Args:
         ablation: what the run belongs to.
@@ -47,6 +47,8 @@ def run_config(ablation: AblationConfig, task: str, length: int, arm: str, sampl
         "energy_loss": shared.energy_loss if "energy" in arm.split("+")[1:] else 0.0,
         "hopfield_updates": shared.hopfield_updates if attention == "hopfield" else None,
     }
+    if attention != "boltzmann":
+        own |= {"lr_couplings": None}
     if attention not in FIELDS:
         own |= {"field_limit": None}
     if attention in LINEAR:

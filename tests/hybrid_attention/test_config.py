@@ -139,6 +139,14 @@ def test_bad_values_are_refused_by_flag_and_value(name, value):
         TrainConfig(**{name: value}).validate()
 
 
+@pytest.mark.parametrize("attention", ["softmax", "sigmoid", "hopfield", "linear", "gated-linear"])
+def test_what_belongs_to_couplings_is_refused_where_there_are_none(attention):
+    for name, value in (("couplings", "content"), ("lr_couplings", 0.1)):
+        named = rf"^--{name.replace('_', '-')} is {value}; --attention {attention} has no couplings"
+        with pytest.raises(InputError, match=named):
+            TrainConfig(attention=attention, **{name: value}).validate()
+
+
 def test_odd_lengths_are_for_text():
     assert TrainConfig(task="text", length=7).validate().length == 7
 

@@ -140,6 +140,7 @@ def test_an_estimate_counts_the_models_that_training_solves():
         ("--window 30", ("--window is 30", "--sampler exact holds at most 25 spins", "--window 25 or less", "gibbs")),
         ("--window 20 --global-keys 10", ("--global-keys is 10", "30 spins", "at most 25", "--global-keys 5 or less")),
         ("--window 30 --sampler statevector", ("--window is 30", "--sampler statevector holds at most", "--window")),
+        ("", ("--length is 64", "--length 25 or less, or --window 25 or less")),
         ("--window 0", ("--window is 0", "give at least 1")),
         ("--window 3 --global-keys -1", ("--global-keys is -1", "give at least 0")),
         ("--global-keys 2", ("--global-keys is 2", "beside its --window; give one")),
