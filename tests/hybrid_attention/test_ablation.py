@@ -313,6 +313,7 @@ def test_samplers_with_files_and_commas(tmp_path: Path, monkeypatch: pytest.Monk
     assert kept.sampler_list == [f"statevector/schedule={tmp_path / 'sub' / 'own.json'}", noisy]
 
 
+@pytest.mark.slow
 def test_workers_give_the_rows_of_one_process(tmp_path: Path) -> None:
     for name, workers in (("one", 0), ("two", 2)):
         run_ablation(SMALL, AblationFolder(tmp_path / name), progress=False, workers=workers)
