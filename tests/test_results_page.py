@@ -86,7 +86,7 @@ def test_losses_are_those_of_the_data(section, name, always, lengths, least):
 
 
 def test_losses_of_anneals_are_those_of_the_data():
-    table = runs("anneal").set_index(["sampler", "seed"]).loss
+    table = runs("anneal").query("rate < 0.01").set_index(["sampler", "seed"]).loss
     found = [row for row in rows("Training on anneals") if row[0] in ANNEALS]
     assert [row[0] for row in found] == list(ANNEALS)
     for label, *cells in found:
