@@ -42,7 +42,7 @@ def validate_arm(config: TrainConfig) -> None:
     arm = f"--attention {config.attention}"
     if config.attention != "boltzmann":
         fix = f"{arm} has no couplings; use --attention boltzmann, or leave it out"
-        require(config.couplings == "position", "couplings", config.couplings, fix)
+        require(config.couplings == type(config).couplings, "couplings", config.couplings, fix)
         require(config.lr_couplings is None, "lr_couplings", config.lr_couplings, fix)
     if config.attention in NORMALIZED:
         fix = f"the weights of {arm} sum to 1; use mean or free-energy"
